@@ -1,0 +1,1 @@
+"""Hosts give the commands of running code their meaning."""

@@ -1,0 +1,1 @@
+"""The journal: the store on LMDB. Knows no Lua and no actor of ours."""
