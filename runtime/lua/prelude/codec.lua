@@ -1,0 +1,644 @@
+-- The canonical value codec: msgpack, byte for byte what runtime/codec.py writes.
+--
+-- One value has one encoding: integers in their shortest form, floats always as float64, map keys
+-- sorted (numbers by value, then strings bytewise, then false and true), strings that are UTF-8 as str
+-- and others as bin. A table with keys exactly 1..n is an array, an empty one too; every other table
+-- is a map. What a plain user metatable says is ignored. Errors are ext type 1 with the body [kind,
+-- message, retryable, details, context, trace]; objects with `mt.__data` (see objects) travel as that data.
+-- Functions, coroutines, userdata and all other objects become nil, and so vanish from maps.
+--
+-- Needs: objects, errors. Nothing here yields or runs code of users.
+-- S.encode(v) -> bytes             S.decode(bytes) -> v
+-- S.encode_args(n, ...) -> bytes   an array of exactly n elements, trailing nils included
+-- S.pack_args(...) -> bytes        the same with n = select("#", ...)
+-- S.decode_args(bytes) -> ...      all elements of the array, trailing nils included
+-- S.copy(v) -> v                   what decode(encode(v)) gives, without the bytes
+-- S.enc_int(i), S.enc_str(s), S.enc_bin(s), S.enc_arr_header(n) -> bytes, for writing commands
+--
+-- Raises error objects of kind Invalid: a key that is no number, string or boolean; a cyclic table;
+-- nesting deeper than 100; more than 4 million values; bytes that are not of this codec.
+local S = ...
+local own, new_error, error_fields, invalid = S.own, S.new_error, S.error_fields, S.invalid
+local getmetatable = debug.getmetatable
+local byte, char, format, match, pack, unpack = string.byte, string.char, string.format, string.match, string.pack, string.unpack
+local sub = string.sub
+local concat, sort, table_unpack = table.concat, table.sort, table.unpack
+local math_type, utf8_len = math.type, utf8.len
+local error, next, pcall, rawget, rawlen, select = error, next, pcall, rawget, rawlen, select
+local tostring, type = tostring, type
+
+local MAX_DEPTH = 100
+local MAX_VALUES = 4000000
+local KEEP_PIECES = 4096 -- a larger buffer is given back to the collector
+local ERROR_EXT = 1
+
+-- Failures: the fast paths only notice them; this walk finds the place and the words -------------
+
+local function at_key(path, k)
+  if type(k) == "string" and match(k, "^[%a_][%w_]*$") then
+    return path .. "." .. k
+  end
+  return path .. "[" .. (type(k) == "string" and format("%q", k) or tostring(k)) .. "]"
+end
+
+local function explain(v, path, depth, above)
+  if type(v) ~= "table" then
+    return nil
+  end
+  local mt = getmetatable(v)
+  local object = mt and own[mt]
+  if object == "error" then
+    local _, _, _, details = error_fields(v)
+    return explain(details, path .. ":details()", depth, above)
+  elseif object then
+    return mt.__data and explain(mt.__data(v), path .. ":data()", depth, above)
+  elseif above[v] then
+    return "cyclic table: " .. path .. " is " .. above[v] .. " again"
+  elseif depth == MAX_DEPTH then
+    return "nesting deeper than " .. MAX_DEPTH .. " tables"
+  end
+  above[v] = path
+  for k, item in next, v do
+    local kind = type(k)
+    if kind ~= "string" and kind ~= "number" and kind ~= "boolean" then
+      return "a table key must be a string, a number or a boolean: " .. path .. " has a " .. (S.own_name(k) or kind) .. " as key"
+    end
+    local problem = explain(item, at_key(path, k), depth + 1, above)
+    if problem then
+      return problem
+    end
+  end
+  above[v] = nil
+  return nil
+end
+
+local root -- the value being encoded or copied, for explain
+
+local function fail()
+  local v = root
+  root = nil
+  error(invalid(explain(v, "$", 0, {}) or "nesting deeper than " .. MAX_DEPTH .. " tables"), 0)
+end
+
+local function too_large()
+  root = nil
+  error(invalid("more than " .. MAX_VALUES .. " values in one payload"), 0)
+end
+
+-- Scalars ---------------------------------------------------------------------------------------
+
+local small = {} -- encodings of -32 .. 255
+for i = -32, 255 do
+  small[i] = i < 0 and char(256 + i) or i < 128 and char(i) or "\xcc" .. char(i)
+end
+local str_header, bin_header, array_header, map_header = {}, {}, {}, {}
+for n = 0, 255 do
+  str_header[n] = n < 32 and char(0xa0 + n) or "\xd9" .. char(n)
+  bin_header[n] = "\xc4" .. char(n)
+end
+for n = 0, 15 do
+  array_header[n], map_header[n] = char(0x90 + n), char(0x80 + n)
+end
+
+local function enc_int(i)
+  local short = small[i]
+  if short then
+    return short
+  elseif i >= 0 then
+    if i <= 0xffff then
+      return pack(">BI2", 0xcd, i)
+    elseif i <= 0xffffffff then
+      return pack(">BI4", 0xce, i)
+    end
+    return pack(">Bi8", 0xcf, i)
+  elseif i >= -0x80 then
+    return pack(">Bi1", 0xd0, i)
+  elseif i >= -0x8000 then
+    return pack(">Bi2", 0xd1, i)
+  elseif i >= -0x80000000 then
+    return pack(">Bi4", 0xd2, i)
+  end
+  return pack(">Bi8", 0xd3, i)
+end
+
+local function long_header(n, two, four)
+  if n <= 0xffff then
+    return pack(">BI2", two, n)
+  end
+  return pack(">BI4", four, n)
+end
+
+local function string_header(s)
+  local n = #s
+  if utf8_len(s) then
+    return str_header[n] or long_header(n, 0xda, 0xdb)
+  end
+  return bin_header[n] or long_header(n, 0xc5, 0xc6)
+end
+
+local function enc_str(s)
+  return string_header(s) .. s
+end
+
+local function enc_bin(s)
+  return (bin_header[#s] or long_header(#s, 0xc5, 0xc6)) .. s
+end
+
+local function enc_arr_header(n)
+  return array_header[n] or long_header(n, 0xdc, 0xdd)
+end
+
+S.enc_int, S.enc_str, S.enc_bin, S.enc_arr_header = enc_int, enc_str, enc_bin, enc_arr_header
+
+-- Map keys come again and again: keep the encodings of the short ones.
+local key_cache, key_cached = {}, 0
+
+local function enc_key(k)
+  local bytes = key_cache[k]
+  if bytes then
+    return bytes
+  end
+  bytes = enc_str(k)
+  if #k <= 40 then
+    if key_cached >= 2000 then
+      key_cache, key_cached = {}, 0
+    end
+    key_cache[k], key_cached = bytes, key_cached + 1
+  end
+  return bytes
+end
+
+-- Order of keys ---------------------------------------------------------------------------------
+
+local function bytewise(a, b)
+  local i = 1
+  while true do
+    local x, y = byte(a, i), byte(b, i)
+    if x ~= y or not x then
+      return y and (not x or x < y) or false
+    end
+    i = i + 1
+  end
+end
+
+-- Sorts keys[1..n]. `<` follows the collation of the process, which a library may have changed from
+-- that of C: only there "a" does not come before "B".
+local function sort_strings(keys, n)
+  if "a" < "B" then
+    sort(keys, bytewise)
+  elseif n > 12 then
+    sort(keys)
+  else
+    for i = 2, n do
+      local k, j = keys[i], i - 1
+      while j > 0 and k < keys[j] do
+        keys[j + 1] = keys[j]
+        j = j - 1
+      end
+      keys[j + 1] = k
+    end
+  end
+end
+
+-- Encoding --------------------------------------------------------------------------------------
+
+local SCALAR = { string = true, number = true, boolean = true }
+
+-- True for what becomes nil on its way.
+local function lost(v)
+  if type(v) ~= "table" then
+    return not SCALAR[type(v)]
+  end
+  local mt = getmetatable(v)
+  local object = mt and own[mt]
+  return object and object ~= "error" and (not mt.__data or lost(mt.__data(v)))
+end
+
+-- The length of t when its keys are exactly 1..length, else nil.
+local function array_length(t)
+  local length, count = rawlen(t), 0
+  if length == 0 then
+    return next(t) == nil and 0 or nil
+  end
+  for _ in next, t do
+    count = count + 1
+  end
+  if count ~= length then
+    return nil
+  end
+  for i = 1, length do
+    if rawget(t, i) == nil then
+      return nil
+    end
+  end
+  return length
+end
+
+-- True when keys[1..size], sorted, are 1..size. They were not before functions vanished from the table.
+local function is_sequence(keys, size)
+  for i = 1, size do
+    if keys[i] ~= i then
+      return false
+    end
+  end
+  return true
+end
+
+local buf, n = {}, 0 -- pieces of what is being encoded
+local put
+
+local function put_array(t, length, depth)
+  n = n + 1
+  buf[n] = array_header[length] or long_header(length, 0xdc, 0xdd)
+  for i = 1, length do
+    put(rawget(t, i), depth)
+  end
+end
+
+local function put_pair(t, k, depth)
+  n = n + 1
+  if k == true or k == false then
+    buf[n] = k and "\xc3" or "\xc2"
+  else
+    buf[n] = math_type(k) == "integer" and enc_int(k) or pack(">Bd", 0xcb, k)
+  end
+  put(rawget(t, k), depth)
+end
+
+-- A map with keys that are not strings. `strings[1..count]` are those that are.
+local function put_mixed(t, strings, count, depth)
+  local numbers, size = {}, 0
+  for k, v in next, t do
+    if math_type(k) and not lost(v) then
+      size = size + 1
+      numbers[size] = k
+    end
+  end
+  sort(numbers)
+  local no, yes = not lost(rawget(t, false)), not lost(rawget(t, true))
+  local total = count + size + (no and 1 or 0) + (yes and 1 or 0)
+  if total == size and is_sequence(numbers, size) then
+    return put_array(t, size, depth)
+  end
+  n = n + 1
+  buf[n] = map_header[total] or long_header(total, 0xde, 0xdf)
+  for i = 1, size do
+    put_pair(t, numbers[i], depth)
+  end
+  sort_strings(strings, count)
+  for i = 1, count do
+    local k = strings[i]
+    n = n + 1
+    buf[n] = enc_key(k)
+    put(rawget(t, k), depth)
+  end
+  if no then
+    put_pair(t, false, depth)
+  end
+  if yes then
+    put_pair(t, true, depth)
+  end
+end
+
+local function put_map(t, depth)
+  local strings, count, mixed = {}, 0, false
+  for k, v in next, t do
+    local kind = type(k)
+    if kind == "string" then
+      if SCALAR[type(v)] or not lost(v) then
+        count = count + 1
+        strings[count] = k
+      end
+    elseif SCALAR[kind] then
+      mixed = true
+    else
+      fail()
+    end
+  end
+  if mixed or count == 0 then
+    return put_mixed(t, strings, count, depth)
+  end
+  sort_strings(strings, count)
+  local at, out, cache = n + 1, buf, key_cache
+  out[at] = map_header[count] or long_header(count, 0xde, 0xdf)
+  for i = 1, count do
+    local k = strings[i]
+    out[at + 1] = cache[k] or enc_key(k)
+    local v = rawget(t, k)
+    local kind = type(v)
+    if kind == "string" then -- scalars as in put, without the call
+      out[at + 2] = string_header(v)
+      at = at + 3
+      out[at] = v
+    elseif kind == "number" then
+      at = at + 2
+      out[at] = math_type(v) == "integer" and (small[v] or enc_int(v)) or pack(">Bd", 0xcb, v)
+    else
+      n = at + 1
+      put(v, depth)
+      at = n
+    end
+  end
+  n = at
+end
+
+local function ext_header(length)
+  if length == 4 or length == 8 or length == 16 then -- an error's body has at least 6 bytes
+    return char(length == 4 and 0xd6 or length == 8 and 0xd7 or 0xd8, ERROR_EXT)
+  elseif length <= 0xff then
+    return char(0xc7, length, ERROR_EXT)
+  end
+  return long_header(length, 0xc8, 0xc9) .. char(ERROR_EXT)
+end
+
+local function put_error(e, depth)
+  local kind, message, retryable, details, context, trace = error_fields(e)
+  n = n + 1
+  local header = n
+  n = n + 1
+  buf[n] = "\x96"
+  put(kind, depth)
+  put(message, depth)
+  put(retryable, depth)
+  put(details, depth)
+  put(context, depth)
+  put(trace, depth)
+  local length = 0
+  for i = header + 1, n do
+    length = length + #buf[i]
+  end
+  buf[header] = ext_header(length)
+end
+
+local function put_table(t, depth)
+  local mt = getmetatable(t)
+  local object = mt and own[mt]
+  if object == "error" then
+    return put_error(t, depth)
+  elseif object then
+    return put(mt.__data and mt.__data(t), depth)
+  elseif depth == MAX_DEPTH then
+    return fail()
+  elseif n > MAX_VALUES then
+    return too_large()
+  end
+  local length = array_length(t)
+  if length then
+    return put_array(t, length, depth + 1)
+  end
+  return put_map(t, depth + 1)
+end
+
+function put(v, depth)
+  local kind = type(v)
+  if kind == "string" then
+    buf[n + 1] = string_header(v)
+    n = n + 2
+    buf[n] = v
+  elseif kind == "number" then
+    n = n + 1
+    buf[n] = math_type(v) == "integer" and (small[v] or enc_int(v)) or pack(">Bd", 0xcb, v)
+  elseif kind == "table" then
+    return put_table(v, depth)
+  else
+    n = n + 1
+    buf[n] = kind == "boolean" and (v and "\xc3" or "\xc2") or "\xc0"
+  end
+end
+
+-- The pieces written so far, as one string.
+local function finish()
+  local bytes = concat(buf, "", 1, n)
+  if n > KEEP_PIECES or #bytes > 65536 then
+    buf = {}
+  end
+  root = nil
+  return bytes
+end
+
+function S.encode(v)
+  root, n = v, 0
+  put(v, 0)
+  return finish()
+end
+
+function S.encode_args(count, ...)
+  local args = { ... }
+  n = 1
+  buf[1] = enc_arr_header(count)
+  for i = 1, count do
+    root = args[i]
+    put(root, 0)
+  end
+  return finish()
+end
+
+function S.pack_args(...)
+  return S.encode_args(select("#", ...), ...)
+end
+
+-- Copying ---------------------------------------------------------------------------------------
+
+local copied -- values copied so far
+
+local function copy(v, depth)
+  local kind = type(v)
+  if kind ~= "table" then
+    if SCALAR[kind] then
+      return v
+    end
+    return nil
+  end
+  local mt = getmetatable(v)
+  local object = mt and own[mt]
+  if object == "error" then
+    return v
+  elseif object then
+    return copy(mt.__data and mt.__data(v), depth)
+  elseif depth == MAX_DEPTH then
+    fail()
+  elseif copied > MAX_VALUES then
+    too_large()
+  end
+  local result = {}
+  for k, item in next, v do
+    if type(item) == "table" then
+      item = copy(item, depth + 1)
+    elseif not SCALAR[type(item)] then
+      item = nil
+    end
+    if not SCALAR[type(k)] then
+      fail()
+    end
+    copied = copied + 1
+    result[k] = item
+  end
+  return result
+end
+
+function S.copy(v)
+  if SCALAR[type(v)] then
+    return v
+  end
+  root, copied = v, 0
+  v = copy(v, 0)
+  root = nil
+  return v
+end
+
+-- Decoding --------------------------------------------------------------------------------------
+
+local get -- (bytes, position) -> value, next position
+
+local function get_array(s, i, size)
+  local t = {}
+  for k = 1, size do
+    t[k], i = get(s, i)
+  end
+  return t, i
+end
+
+local function get_map(s, i, size)
+  local t, k, v = {}, nil, nil
+  for _ = 1, size do
+    k, i = get(s, i)
+    v, i = get(s, i)
+    t[k] = v
+  end
+  return t, i
+end
+
+local function get_string(s, i, size)
+  local after = i + size
+  if after > #s + 1 then
+    error("the bytes end too early", 0)
+  end
+  return sub(s, i, after - 1), after
+end
+
+local function get_error(s, i, size)
+  local tag, start = byte(s, i), i + 1
+  local fields, after = get(s, start)
+  if tag ~= ERROR_EXT or after ~= start + size then
+    error("an extension that is not an error", 0)
+  end
+  return new_error(fields[1], fields[2], fields[3], fields[4], fields[5], fields[6]), after
+end
+
+local function sized(reader, layout)
+  return function(s, i)
+    local size, after = unpack(layout, s, i)
+    return reader(s, after, size)
+  end
+end
+
+local function fixed(reader, size)
+  return function(s, i)
+    return reader(s, i, size)
+  end
+end
+
+local function number(layout)
+  return function(s, i)
+    return unpack(layout, s, i)
+  end
+end
+
+local readers = {
+  [0xc0] = function(_, i) return nil, i end,
+  [0xc2] = function(_, i) return false, i end,
+  [0xc3] = function(_, i) return true, i end,
+  [0xc4] = sized(get_string, ">I1"),
+  [0xc5] = sized(get_string, ">I2"),
+  [0xc6] = sized(get_string, ">I4"),
+  [0xc7] = sized(get_error, ">I1"),
+  [0xc8] = sized(get_error, ">I2"),
+  [0xc9] = sized(get_error, ">I4"),
+  [0xcb] = number(">d"),
+  [0xcc] = number(">I1"),
+  [0xcd] = number(">I2"),
+  [0xce] = number(">I4"),
+  [0xcf] = number(">i8"), -- never above 2^63 - 1
+  [0xd0] = number(">i1"),
+  [0xd1] = number(">i2"),
+  [0xd2] = number(">i4"),
+  [0xd3] = number(">i8"),
+  [0xd6] = fixed(get_error, 4),
+  [0xd7] = fixed(get_error, 8),
+  [0xd8] = fixed(get_error, 16),
+  [0xd9] = sized(get_string, ">I1"),
+  [0xda] = sized(get_string, ">I2"),
+  [0xdb] = sized(get_string, ">I4"),
+  [0xdc] = sized(get_array, ">I2"),
+  [0xdd] = sized(get_array, ">I4"),
+  [0xde] = sized(get_map, ">I2"),
+  [0xdf] = sized(get_map, ">I4"),
+}
+
+function get(s, i)
+  local b = byte(s, i)
+  if not b then
+    error("the bytes end too early", 0)
+  elseif b < 0x80 then
+    return b, i + 1
+  elseif b < 0x90 then
+    return get_map(s, i + 1, b - 0x80)
+  elseif b < 0xa0 then
+    return get_array(s, i + 1, b - 0x90)
+  elseif b < 0xc0 then
+    return get_string(s, i + 1, b - 0xa0)
+  elseif b >= 0xe0 then
+    return b - 0x100, i + 1
+  end
+  local reader = readers[b]
+  if not reader then
+    error("an unknown type byte", 0)
+  end
+  return reader(s, i + 1)
+end
+
+local function get_all(s)
+  local v, after = get(s, 1)
+  if after ~= #s + 1 then
+    error("bytes are left over", 0)
+  end
+  return v
+end
+
+local function checked(reader, s)
+  local ok, v = pcall(reader, s)
+  if ok then
+    return v
+  elseif type(v) == "string" and v ~= "not enough memory" then
+    error(invalid("not a value of this runtime: " .. v), 0)
+  end
+  error(v, 0) -- not ours to swallow: the runtime's kill
+end
+
+function S.decode(s)
+  return (checked(get_all, s))
+end
+
+local function get_args(s)
+  local b, size, i = byte(s, 1), 0, 2
+  if b and b >= 0x90 and b < 0xa0 then
+    size = b - 0x90
+  elseif b == 0xdc then
+    size, i = unpack(">I2", s, 2)
+  elseif b == 0xdd then
+    size, i = unpack(">I4", s, 2)
+  else
+    error("a list of arguments was expected", 0)
+  end
+  local t, after = get_array(s, i, size)
+  if after ~= #s + 1 then
+    error("bytes are left over", 0)
+  end
+  t.n = size
+  return t
+end
+
+function S.decode_args(s)
+  local t = checked(get_args, s)
+  return table_unpack(t, 1, t.n)
+end
