@@ -1,0 +1,251 @@
+"""YAML text to plain data that still knows its lines. The only file that touches PyYAML.
+
+Scalars are typed by the YAML 1.2 core schema, as Go reads them: `yes`, `on`, `22:30` and dates are
+text. Map keys are text, whatever they look like. `${env:NAME}` in a scalar is replaced; what comes
+out is text, and fields.py reads it as the type of its field.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import yaml
+
+try:
+    from yaml import CSafeLoader as _SafeLoader
+except ImportError:  # PyYAML built without libyaml
+    from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
+
+#: Lists and maps inside each other, at most.
+MAX_DEPTH = 100
+
+_TAG = "tag:yaml.org,2002:"
+_ENV = re.compile(r"\$\{env:([^}]*)\}")
+_INT = re.compile(r"[-+]?[0-9]+(?:_[0-9]+)*\Z|0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
+_FLOAT = re.compile(
+    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z"
+    r"|[-+]?\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z"
+)
+#: Tag, pattern and possible first characters, in the order in which they are tried.
+_SCALARS = (
+    ("bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), "tTfF"),
+    ("int", _INT, "-+0123456789"),
+    ("float", _FLOAT, "-+0123456789."),
+    ("null", re.compile(r"(?:~|null|Null|NULL|)\Z"), ["~", "n", "N", ""]),
+    ("merge", re.compile(r"<<\Z"), "<"),
+)
+
+
+class Fault(NamedTuple):
+    """Something wrong in a text, at a line counted from 1."""
+
+    line: int
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A value and where it stands.
+
+    `value` is None, bool, int, float, str, a list of Located or a dict of str to Located. `line` is
+    that of its key, where it has one. `text_line` is the line on which a scalar's own text begins.
+    `origin` is the command-line override it came from, or "" for the file.
+    """
+
+    value: Any
+    line: int = 0
+    text_line: int = 0
+    from_env: bool = False
+    origin: str = ""
+
+
+class Document(NamedTuple):
+    """One document of a YAML file, and what was wrong with values in it."""
+
+    root: Located
+    faults: list[Fault]
+
+
+class MalformedYamlError(Exception):
+    """The text is not YAML; holds the Fault."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault)
+        self.fault = fault
+
+
+def parse(text: str, environ: Mapping[str, str]) -> list[Document]:
+    """Read every document of a text. Raises MalformedYamlError."""
+    try:
+        _check_depth(text)
+        nodes = list(yaml.compose_all(text, _Loader))
+    except yaml.YAMLError as error:
+        raise MalformedYamlError(_syntax_fault(error, text)) from None
+    documents = []
+    for node in nodes:
+        reader = _Reader(environ)
+        documents.append(Document(reader.read(node, node.start_mark.line + 1), reader.faults))
+    return documents
+
+
+def _check_depth(text: str) -> None:
+    """Refuse what would overflow the C stack, on which libyaml composes recursively."""
+    depth = 0
+    for event in yaml.parse(text, _Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                line = event.start_mark.line + 1 if event.start_mark else 0
+                message = f"nested deeper than {MAX_DEPTH} levels"
+                raise MalformedYamlError(Fault(line, message, "make it flatter"))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def parse_scalar(text: str, origin: str) -> Located:
+    """The value of a command-line override: a YAML scalar; in quotes it stays text."""
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        return Located(text[1:-1], origin=origin)
+    tag = next((tag for tag, pattern, _ in _SCALARS if pattern.match(text)), "str")
+    return Located(_typed(tag, text), origin=origin)
+
+
+def located(value: Any) -> Located:
+    """Plain data as if it had been written in YAML, at no line."""
+    if isinstance(value, Mapping):
+        return Located({key: located(item) for key, item in value.items()})
+    if isinstance(value, (list, tuple)):
+        return Located([located(item) for item in value])
+    return Located(value)
+
+
+def plain(node: Located) -> Any:
+    """The data without its lines."""
+    if isinstance(node.value, dict):
+        return {key: plain(item) for key, item in node.value.items()}
+    if isinstance(node.value, list):
+        return [plain(item) for item in node.value]
+    return node.value
+
+
+class _Loader(_SafeLoader):
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  PyYAML's own shape
+
+
+for _name, _pattern, _first in _SCALARS:
+    _Loader.add_implicit_resolver(_TAG + _name, _pattern, list(_first))
+
+
+class _Reader:
+    """Turns the nodes of one document into Located values."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.faults: list[Fault] = []
+        self._environ = environ
+        self._open: set[int] = set()
+
+    def read(self, node: yaml.Node, line: int) -> Located:
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, line)
+        if id(node) in self._open:
+            return self._fault(line, "the value contains itself", "remove the alias")
+        self._open.add(id(node))
+        value: Any
+        if isinstance(node, yaml.MappingNode):
+            value = self._mapping(node)
+        else:
+            value = [self.read(item, item.start_mark.line + 1) for item in node.value]
+        self._open.remove(id(node))
+        return Located(value, line, node.start_mark.line + 1)
+
+    def _mapping(self, node: yaml.MappingNode) -> dict[str, Located]:
+        own: dict[str, Located] = {}
+        merged: dict[str, Located] = {}
+        for key, item in node.value:
+            line = key.start_mark.line + 1
+            if key.tag == _TAG + "merge":
+                merged = {**self._merge(item, line), **merged}
+            elif not isinstance(key, yaml.ScalarNode):
+                self._fault(line, "a key is a list or a map", "write a text as the key")
+            elif key.value in own:
+                first = own[key.value].line
+                self._fault(line, f'"{key.value}" is given twice', f"the first is on line {first}")
+            else:
+                own[key.value] = self.read(item, line)
+        return {**merged, **own}
+
+    def _merge(self, node: yaml.Node, line: int) -> dict[str, Located]:
+        sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        merged: dict[str, Located] = {}
+        for source in sources:
+            value = self.read(source, line).value
+            if not isinstance(value, dict):
+                self._fault(line, "<< does not merge a map", "name a map, or a list of maps")
+            else:
+                merged = {**value, **merged}
+        return merged
+
+    def _scalar(self, node: yaml.ScalarNode, line: int) -> Located:
+        # The text of a block scalar begins on the line after its | or >.
+        text_line = node.start_mark.line + (2 if node.style in ("|", ">") else 1)
+        if _ENV.search(node.value):
+            return Located(
+                _ENV.sub(lambda found: self._env(found[1], line), node.value), line, text_line, True
+            )
+        try:
+            value = _typed(node.tag.removeprefix(_TAG), node.value)
+        except ValueError as error:
+            return self._fault(line, *error.args)
+        return Located(value, line, text_line)
+
+    def _env(self, name: str, line: int) -> str:
+        if name not in self._environ:
+            self._fault(
+                line,
+                f"the environment variable {name} is not set" if name else "${env:} names nothing",
+                f"set {name} before starting" if name else "write ${env:NAME}",
+            )
+        return self._environ.get(name, "")
+
+    def _fault(self, line: int, message: str, hint: str) -> Located:
+        self.faults.append(Fault(line, message, hint))
+        return Located(None, line)
+
+
+def _typed(tag: str, text: str) -> Any:
+    """The value of a scalar; raises ValueError(message, hint)."""
+    match tag:
+        case "str" | "merge":
+            return text
+        case "null":
+            return None
+        case "bool" if text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        case "int" if _INT.match(text):
+            base = {"0x": 16, "0o": 8}.get(text[:2], 10)
+            if len(text) < 100 and -(2**63) <= (number := int(text, base)) < 2**63:
+                return number
+            raise ValueError(f"{text[:30]} does not fit into 64 bits", "write it in quotes")
+        case "float" if _FLOAT.match(text):
+            return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+        case "bool" | "int" | "float":
+            raise ValueError(f'"{text}" is not a YAML {tag}', "remove the tag")
+    raise ValueError(f"the YAML tag {tag} is not known", "remove the tag")
+
+
+def _syntax_fault(error: yaml.YAMLError, text: str) -> Fault:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        message = error.problem or "malformed"
+        start = error.context_mark
+        if error.context and start:
+            message += f" {error.context} that begins on line {start.line + 1}"
+        tab = "cannot start any token" in message
+        hint = "indent with spaces, and quote text that begins with a special character"
+        return Fault(error.problem_mark.line + 1, f"not YAML: {message}", hint if tab else "")
+    position = getattr(error, "position", 0)
+    reason = getattr(error, "reason", str(error))
+    return Fault(text.count("\n", 0, position) + 1, f"not YAML: {reason}", "remove the character")

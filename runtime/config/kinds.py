@@ -1,0 +1,350 @@
+"""Every kind of entry as data: its fields, their types and their defaults.
+
+Durations become nanoseconds and sizes bytes in `Entry.data`; references become full ids. A source
+becomes three fields: `source` (text), `source_path` (absolute) and `source_line` (the line of that
+file on which the text begins).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from runtime.config.documents import Located
+from runtime.config.fields import Anything, Field, ListOf, MapOf, Record, Ref
+from runtime.config.place import Place, Plain, shown
+from runtime.config.scalars import (
+    Choice,
+    Duration,
+    FilePath,
+    Flag,
+    Integer,
+    Number,
+    Size,
+    Source,
+    Text,
+)
+
+#: The modules that an entry can list.
+MODULES: Final = (
+    "process",
+    "channel",
+    "errors",
+    "payload",
+    "funcs",
+    "time",
+    "uuid",
+    "ctx",
+    "json",
+    "logger",
+    "workflow",
+    "io",
+    "yaml",
+    "base64",
+    "hash",
+    "crypto",
+    "env",
+    "metrics",
+    "events",
+    "store",
+    "registry",
+)
+
+#: Kinds whose entries are started and stopped, and take `lifecycle`.
+SERVICES: Final = frozenset(
+    {
+        "journal.lmdb",
+        "process.host",
+        "process.service",
+        "temporal.worker",
+        "terminal.host",
+        "workflow.host",
+    }
+)
+
+#: Kinds that are known and refused, with what to do instead.
+LATER: Final = {
+    "temporal.client": "only a journal.lmdb client is supported so far: make the client a"
+    " journal.lmdb with a path",
+    "process.python": "use process.lua, or a function.python that it calls",
+    "process.supervisor": "use a process.service for each process",
+    "store.memory": "keep the state in a process.lua",
+    "store.lmdb": "keep the state in a workflow.lua",
+    "env.storage.memory": "write ${env:NAME} where the value is needed",
+    "env.storage.os": "write ${env:NAME} where the value is needed",
+    "env.storage.router": "write ${env:NAME} where the value is needed",
+    "env.variable": "write ${env:NAME} where the value is needed",
+}
+
+
+@dataclass(frozen=True)
+class EntryKind:
+    """A kind: its record of fields, or None where an entry is plain data with any fields."""
+
+    doc: str
+    record: Record | None = None
+
+
+@dataclass(frozen=True)
+class Alias(Plain):
+    """The name under which a library is imported: an identifier that is no module's."""
+
+    def read(self, node: Located, place: Place) -> Any:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", node.value):
+            hint = "use letters, digits and _, not beginning with a digit"
+            place.reject(node, f"{shown(node)} is not a Lua name", hint)
+        elif node.value in MODULES:
+            place.reject(node, f"{shown(node)} is the name of a module", "choose another alias")
+        return node.value
+
+
+def _ref(*kinds: str) -> Ref:
+    return Ref(frozenset(kinds))
+
+
+_CPUS = os.cpu_count() or 1
+
+_LIFECYCLE = Record(
+    {
+        "auto_start": Field(Flag(), False, "start with the node"),
+        "start_timeout": Field(Duration(), "10s", "a start that takes longer has failed"),
+        "stop_timeout": Field(Duration(), "10s", "after it a stop becomes a terminate"),
+        "stable_threshold": Field(Duration(), "5s", "a longer run resets the count of attempts"),
+        "requires": Field(ListOf(Ref(SERVICES)), [], "ids of services to start first"),
+        "restart": Field(
+            Record(
+                {
+                    "initial_delay": Field(Duration(), "1s", "before the first restart"),
+                    "max_delay": Field(Duration(), "90s", "no delay is longer"),
+                    "backoff_factor": Field(Number(1), 2.0, "each delay times this is the next"),
+                    "jitter": Field(Number(0, 1), 0.1, "share of the delay that is random"),
+                    "max_attempts": Field(Integer(), 0, "0: no limit"),
+                }
+            ),
+            {},
+            "when and how often to start again after a failure",
+        ),
+    },
+    aliases={"depends_on": "requires"},
+    ignored=frozenset({"security", "startup", "startup_delay"}),
+)
+
+_SOURCE = Field(Source(), doc="file:// and a path, or the source itself", required=True)
+_METHOD = Field(Text(), "", 'the function to run; "": the source itself is its body')
+_CODE: Mapping[str, Field] = {
+    "source": _SOURCE,
+    "modules": Field(ListOf(Choice(MODULES, "module")), [], "modules that it can require"),
+    "imports": Field(MapOf(_ref("library.lua"), Alias()), {}, "alias: id of a library.lua"),
+}
+_IGNORED_IN_CODE = frozenset({"limits", "security", "ttl"})
+
+_RETRY_POLICY = Record(
+    {
+        "initial_interval": Field(Duration(), "1s", "before the second attempt"),
+        "backoff_coefficient": Field(Number(1), 2.0, "each interval times this is the next"),
+        "maximum_interval": Field(Duration(), "100s", "no interval is longer"),
+        "maximum_attempts": Field(Integer(), 0, "0: no limit"),
+        "non_retryable_error_types": Field(ListOf(Text()), [], "error kinds not tried again"),
+    }
+)
+
+_WORKFLOW_HOST: Mapping[str, Field] = {
+    "task_queue": Field(Text(), "", "another name to spawn on; empty: none"),
+    "workers": Field(Integer(1), _CPUS, "VM workers; by default one a CPU"),
+    "cache": Field(Size(), "256MB", "of live runs; others wait on disk"),
+    "limits": Field(
+        Record(
+            {
+                "fuel": Field(Integer(), 100_000_000, "Lua instructions in a step; 0: no limit"),
+                "memory": Field(Size(), "512MB", "of one VM"),
+                "activities": Field(Integer(1), 1000, "that run at the same time"),
+            }
+        ),
+        {},
+    ),
+    "retry_policy": Field(_RETRY_POLICY, None, "of activities without their own; none: 1 attempt"),
+}
+
+
+def _service(fields: Mapping[str, Field], ignored: frozenset[str] = frozenset()) -> Record:
+    return Record({**fields, "lifecycle": Field(_LIFECYCLE, {})}, ignored=ignored)
+
+
+_NAMESPACE_DATA = EntryKind("about a namespace; plain data")
+
+KINDS: Final[Mapping[str, EntryKind]] = {
+    "function.lua": EntryKind(
+        "a stateless function in Lua",
+        Record(
+            {
+                **_CODE,
+                "method": _METHOD,
+                "pool": Field(
+                    Record(
+                        {
+                            "type": Field(
+                                Choice(("inline", "static", "lazy"), "pool type"),
+                                "inline",
+                                "inline: in the caller's VM; static, lazy: VMs of its own",
+                            ),
+                            "workers": Field(Integer(1), _CPUS, "VMs of a static pool"),
+                            "max_size": Field(Integer(1), 16, "VMs of a lazy pool, at most"),
+                        },
+                        ignored=frozenset({"buffer", "size", "warm_start"}),
+                    ),
+                    {},
+                ),
+            },
+            ignored=_IGNORED_IN_CODE,
+        ),
+    ),
+    "function.python": EntryKind(
+        "a function in Python, sync or async",
+        Record(
+            {
+                "target": Field(
+                    Text(r"[^\W\d]\w*(\.\w+)*:[^\W\d]\w*(\.\w+)*", "package.module:callable"),
+                    doc="package.module:callable",
+                    required=True,
+                ),
+                "pool": Field(
+                    Record(
+                        {
+                            "type": Field(Choice(("thread", "process"), "pool type"), "thread"),
+                            "workers": Field(Integer(1), _CPUS, "by default one a CPU"),
+                        }
+                    ),
+                    {},
+                ),
+            },
+            ignored=_IGNORED_IN_CODE,
+        ),
+    ),
+    "library.lua": EntryKind(
+        "Lua code for others to import", Record(_CODE, ignored=_IGNORED_IN_CODE)
+    ),
+    "process.lua": EntryKind(
+        "an actor in Lua", Record({**_CODE, "method": _METHOD}, ignored=_IGNORED_IN_CODE)
+    ),
+    "workflow.lua": EntryKind(
+        "a durable workflow in Lua",
+        Record(
+            {
+                **_CODE,
+                "method": _METHOD,
+                "versioning": Field(
+                    Choice(("pinned", "latest")),
+                    "pinned",
+                    "pinned: a run ends on the source it began on",
+                ),
+                "on_error": Field(
+                    Choice(("fail", "suspend")),
+                    "fail",
+                    "what becomes of a run that raises",
+                ),
+            },
+            ignored=_IGNORED_IN_CODE,
+        ),
+    ),
+    "process.host": EntryKind(
+        "runs processes",
+        _service(
+            {
+                "host": Field(
+                    Record(
+                        {
+                            "workers": Field(Integer(1), _CPUS, "VM workers; by default one a CPU"),
+                            "max_processes": Field(Integer(), 0, "0: no limit"),
+                        },
+                        ignored=frozenset({"buffer_size", "queue_size"}),
+                    ),
+                    {},
+                ),
+                "isolation": Field(
+                    Choice(("shared",), later=("vm",)),
+                    "shared",
+                    "shared: many processes in one VM",
+                ),
+                "limits": Field(
+                    Record(
+                        {
+                            "memory": Field(Size(), "512MB", "of one VM"),
+                            "fuel": Field(
+                                Integer(), 100_000_000, "Lua instructions in a step; 0: no limit"
+                            ),
+                            "inbox": Field(
+                                Record(
+                                    {
+                                        "size": Field(Integer(), 0, "messages; 0: no limit"),
+                                        "policy": Field(
+                                            Choice(("reject", "drop_oldest"), "inbox policy"),
+                                            "reject",
+                                            "what a message to a full inbox does",
+                                        ),
+                                    }
+                                ),
+                                {},
+                            ),
+                        }
+                    ),
+                    {},
+                ),
+            }
+        ),
+    ),
+    "process.service": EntryKind(
+        "a process that is kept running",
+        _service(
+            {
+                "process": Field(_ref("process.lua"), doc="id of a process.lua", required=True),
+                "host": Field(_ref("process.host"), doc="id of a process.host", required=True),
+                "input": Field(ListOf(Anything()), [], "its arguments"),
+            }
+        ),
+    ),
+    "journal.lmdb": EntryKind(
+        "the embedded journal",
+        _service(
+            {
+                "path": Field(FilePath(), doc="a folder, such as data/journal", required=True),
+                "retention": Field(Duration(), "30d", "how long an ended run can be read"),
+                "payload_limit": Field(Size(), "2MB", "of one value; Temporal's limit"),
+            }
+        ),
+    ),
+    "workflow.host": EntryKind(
+        "runs workflows, durably",
+        _service(
+            {
+                "journal": Field(_ref("journal.lmdb"), doc="id of a journal.lmdb", required=True),
+                **_WORKFLOW_HOST,
+            }
+        ),
+    ),
+    "temporal.worker": EntryKind(
+        "a workflow.host whose journal is its client",
+        _service(
+            {
+                "client": Field(_ref("journal.lmdb"), doc="id of a journal.lmdb", required=True),
+                **_WORKFLOW_HOST,
+            },
+            ignored=frozenset({"worker_options"}),
+        ),
+    ),
+    "terminal.host": EntryKind(
+        "runs one process with io on the terminal",
+        _service({}, ignored=frozenset({"hide_logs"})),
+    ),
+    "registry.entry": EntryKind("plain data"),
+    "ns.definition": _NAMESPACE_DATA,
+    "ns.dependency": _NAMESPACE_DATA,
+    "ns.requirement": _NAMESPACE_DATA,
+}
+
+
+def kind_named(name: str) -> EntryKind | None:
+    """The kind of this name, or None; every `ns.…` is one."""
+    return KINDS.get(name) or (_NAMESPACE_DATA if name.startswith("ns.") else None)
