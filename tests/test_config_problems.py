@@ -407,6 +407,29 @@ def test_a_bad_override_is_told_as_it_was_given(
     assert problems(tmp_path, override) == [f"-o {override}: {expected}"]
 
 
+def test_a_lock_file_that_is_not_yaml_is_told(tmp_path: Path) -> None:
+    (tmp_path / "wippy.lock").write_text("directories: {src: ${env:NOT_SET}}")
+    (tmp_path / "app.yaml").write_text(HEAD + "- {name: h, kind: process.host}")
+    (line,) = problems(tmp_path)
+    assert line.startswith("wippy.lock:1: not YAML: ")
+
+
+def test_a_variable_missing_in_a_lock_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "wippy.lock").write_text("directories:\n  src: ${env:SET}/${env:NOT_SET}")
+    (tmp_path / "x").mkdir()
+    (tmp_path / "app.yaml").write_text(HEAD + "- {name: h, kind: process.host}")
+    assert problems(tmp_path) == [
+        "wippy.lock:2: the environment variable NOT_SET is not set; set NOT_SET before starting"
+    ]
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "dangling.yaml").symlink_to(tmp_path / "nowhere.yaml")
+    assert problems(tmp_path) == [
+        "dangling.yaml: cannot be read: No such file or directory; make it readable"
+    ]
+
+
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load(tmp_path / "nowhere")

@@ -103,10 +103,10 @@ def _reject_kind(declaration: Declaration, name: str, place: Place) -> None:
 def _follow(reference: Reference, kinds: Mapping[str, str]) -> None:
     """Report a reference that leads nowhere, or to an entry of the wrong kind."""
     target, wanted, place, node = reference
-    right = [entry_id for entry_id, kind in kinds.items() if kind in wanted]
     expected = " or ".join(sorted(wanted))
     kind = kinds.get(target)
     if kind is None:
+        right = [entry_id for entry_id, kind in kinds.items() if kind in wanted]
         none = f"add an entry of kind {expected}"
         hint = suggest(target, right, "entries of the right kind: {}" if right else none)
         place.reject(node, f'there is no entry "{target}"', hint)
