@@ -1,0 +1,69 @@
+"""Values on disk: format byte, schema version, CRC-32, MessagePack.
+
+    0       1        2..5                  6..
+    format  schema   crc32(body, then key)  body
+
+The checksum covers the key too, so that a value that surfaces under another key is found. The body
+comes first in it because the key of a history page is only known once the writer numbers it.
+LMDB itself has no checksums.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from zlib import crc32
+
+from msgpack import packb, unpackb
+
+from journal.databases import DATABASES
+from journal.errors import BadRecordError, UnitError
+
+FORMAT: Final = 1
+SCHEMA: Final = 1
+#: Bytes in front of the body.
+OVERHEAD: Final = 6
+
+_HEADER = bytes((FORMAT, SCHEMA))
+
+
+def pack(value: Any) -> bytes:
+    """MessagePack of `value`; raises UnitError when it holds what MessagePack cannot carry."""
+    try:
+        body: bytes = packb(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UnitError(f"cannot write {_short(value)}: {error}") from error
+    return body
+
+
+def seal(key: bytes, body: bytes, body_crc: int) -> bytes:
+    """The value for `key`, of a packed body and the CRC-32 of that body."""
+    return _HEADER + crc32(key, body_crc).to_bytes(4, "big") + body
+
+
+def encode(key: bytes, value: Any) -> bytes:
+    """The value for `key`; raises UnitError as `pack` does."""
+    body = pack(value)
+    return _HEADER + crc32(key, crc32(body)).to_bytes(4, "big") + body
+
+
+def decode(db: int, key: bytes, data: bytes) -> Any:
+    """What `encode` was given; raises BadRecordError when format or checksum are not right."""
+    if data[:2] != _HEADER or len(data) <= OVERHEAD:
+        raise _bad(db, key, f"starts with {data[:2].hex()}, not {_HEADER.hex()}")
+    body = data[OVERHEAD:]
+    if crc32(key, crc32(body)) != int.from_bytes(data[2:OVERHEAD], "big"):
+        raise _bad(db, key, "its checksum does not match")
+    try:
+        return unpackb(body, strict_map_key=False)
+    except (TypeError, ValueError) as error:
+        raise _bad(db, key, f"cannot be unpacked: {error}") from error
+
+
+def _bad(db: int, key: bytes, problem: str) -> BadRecordError:
+    database = DATABASES[db]
+    return BadRecordError(database.name, key, database.run(key), problem)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,137 @@
+"""The files of a journal: creating them, and checking that they are what this version reads."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any, Final, NamedTuple, TypeAlias
+from uuid import uuid4
+
+import lmdb
+
+from journal import faults
+from journal.databases import DATABASES, META
+from journal.encoding import decode, encode
+from journal.errors import (
+    BadRecordError,
+    JournalFormatError,
+    JournalPathError,
+    corrupt,
+)
+
+#: Version of the whole layout.
+FORMAT_VERSION: Final = 1
+
+#: The row that says so. Every later version can read it: [format, uuid, created_ns, ...].
+IDENTITY: Final = b"journal"
+
+CREATE_BEFORE: Final = faults.declare("journal.create.before")
+CREATE_AFTER: Final = faults.declare("journal.create.after")
+
+#: lmdb's handles of the databases, in the order of DATABASES.
+Handles = list[Any]
+Transaction: TypeAlias = "lmdb.Transaction[bytes]"
+
+_DAMAGE = (
+    lmdb.CorruptedError,
+    lmdb.InvalidError,
+    lmdb.NotFoundError,
+    lmdb.PageNotFoundError,
+    lmdb.VersionMismatchError,
+    BadRecordError,
+)
+
+
+class Opened(NamedTuple):
+    """An LMDB environment that was found to be a journal.
+
+    Attributes:
+        journal_id: UUID of the journal.
+        created_ns: when it was created, nanoseconds since the epoch.
+        is_new: True when it was created just now.
+    """
+
+    env: lmdb.Environment
+    handles: Handles
+    journal_id: str
+    created_ns: int
+    is_new: bool
+
+
+def open_files(path: str, map_size: int, *, readonly: bool = False) -> Opened:
+    """Open the journal in the folder `path`, and create it unless `readonly`.
+
+    Raises JournalFormatError, JournalCorruptError, JournalPathError or JournalFullError.
+    """
+    try:
+        env = lmdb.open(
+            path,
+            map_size=map_size,
+            readonly=readonly,
+            create=not readonly,
+            max_dbs=16,
+            max_spare_txns=1,
+        )
+        try:
+            is_new = env.info()["last_txnid"] == 0 and not readonly
+            if is_new:
+                _create(env, path)
+            _check_length(env, path)
+            return Opened(env, *_identify(env, path), is_new)
+        except BaseException:
+            env.close()
+            raise
+    except _DAMAGE as error:
+        raise corrupt(path, f"data.mdb is damaged, or not a journal ({error})") from error
+    except (lmdb.Error, OSError) as error:
+        raise JournalPathError(
+            f"journal {path}: cannot be opened ({error}): "
+            "the folder must exist on a local disk, be writable, and have space"
+        ) from error
+
+
+def data_size(path: str) -> int:
+    """Bytes of the data file, 0 when there is none."""
+    try:
+        return os.stat(os.path.join(path, "data.mdb")).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _create(env: lmdb.Environment, path: str) -> None:
+    faults.point(CREATE_BEFORE)
+    with env.begin(write=True) as txn:
+        meta = [env.open_db(database.name.encode(), txn) for database in DATABASES][META]
+        identity = (FORMAT_VERSION, str(uuid4()), time.time_ns())
+        txn.put(IDENTITY, encode(IDENTITY, identity), db=meta)
+    # LMDB syncs the file, not the folder entries that lead to it.
+    for folder in (path, os.path.dirname(os.path.abspath(path))):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    faults.point(CREATE_AFTER)
+
+
+def _check_length(env: lmdb.Environment, path: str) -> None:
+    """Refuse a file that was cut: reading past its end would kill the process (SIGBUS)."""
+    needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+    if (size := data_size(path)) < needed:
+        raise corrupt(path, f"data.mdb was cut: it has {size} bytes of at least {needed}")
+
+
+def _identify(env: lmdb.Environment, path: str) -> tuple[Handles, str, int]:
+    with env.begin() as txn:
+        meta = env.open_db(DATABASES[META].name.encode(), txn, create=False)
+        data = txn.get(IDENTITY, db=meta)
+        if data is None:
+            raise corrupt(path, "data.mdb does not say what format it has")
+        version, journal_id, created_ns, *_ = decode(META, IDENTITY, data)
+        if version > FORMAT_VERSION:
+            raise JournalFormatError(
+                f"journal {path} has format {version}, and this version of Perdure reads up to "
+                f"format {FORMAT_VERSION}: use the newer Perdure that wrote it"
+            )
+        handles = [env.open_db(db.name.encode(), txn, create=False) for db in DATABASES]
+    return handles, journal_id, created_ns

@@ -1,0 +1,111 @@
+"""A journal: what a node owns, writes and reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from itertools import count
+from typing import Final
+
+from journal.environment import Environment
+from journal.errors import JournalPathError, corrupt
+from journal.files import data_size
+from journal.owner import OwnerLock
+from journal.store import Store
+from journal.unit import Unit
+from journal.writer import Done, Writer
+
+#: Bytes of the map to start with. It is address space, not memory or disk; it grows by itself.
+MAP_SIZE: Final = 64 << 20
+
+
+class Journal(Store):
+    """An open journal, owned by this process. Get one from `Journal.open`; close it at the end.
+
+    It can be used as a context manager. All methods may be called from any thread.
+    """
+
+    def __init__(self, env: Environment, owner: OwnerLock) -> None:
+        super().__init__(env)
+        self._owner = owner
+        highest = self.highest_run()
+        self._numbers = count(highest + 1)
+        self._writer = Writer(env, highest)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        on_progress: Callable[[str], None] | None = None,
+        map_size: int = MAP_SIZE,
+    ) -> Journal:
+        """Open the journal in the folder `path`, which is created when it is not there.
+
+        Args:
+            on_progress: called with a line for a person when something was found or made.
+            map_size: bytes of the map to start with.
+
+        Raises JournalOwnedError when another node, or this process, has it open;
+        JournalFormatError, JournalCorruptError or JournalPathError when it cannot be used.
+        """
+        folder = os.path.abspath(path)
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            raise JournalPathError(
+                f"journal {folder}: the folder cannot be made: {error.strerror}"
+            ) from error
+        owner = OwnerLock(folder)
+        try:
+            if owner.journal_id and not data_size(folder):
+                raise corrupt(folder, f"data.mdb of journal {owner.journal_id} is missing or empty")
+            env = Environment(folder, map_size)
+            try:
+                owner.name(env.journal_id)
+                journal = cls(env, owner)
+            except BaseException:
+                env.close()
+                raise
+        except BaseException:
+            owner.release()
+            raise
+        if on_progress:
+            on_progress(_found(folder, env))
+        return journal
+
+    def submit(self, unit: Unit, done: Done) -> None:
+        """Hand a unit to the writer; `done` is called once, on the writer thread.
+
+        Units are committed in the order of submission. `done(None)` means that the unit is on disk,
+        synced. `done(error)` means that nothing of it is: JournalFullError and JournalIOError fail
+        a whole batch and may pass; other errors are the unit's own. `done` should only hand on: the
+        next commit waits for it. What it raises is logged.
+
+        Raises JournalClosedError after close(), JournalForkedError in a forked child.
+        """
+        self._writer.submit(unit, done)
+
+    def next_run(self) -> int:
+        """A number for a new run, above all that ever had a row; some may be skipped."""
+        return next(self._numbers)
+
+    def close(self) -> None:
+        """Commit what was submitted, then close; not to be called from a `done`."""
+        self.env.check_process()
+        self._writer.close()
+        self.env.close()
+        self._owner.release()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _found(folder: str, env: Environment) -> str:
+    if env.is_new:
+        return f"journal {folder}: created"
+    stale = f", {env.stale_readers} dead readers cleared" if env.stale_readers else ""
+    return f"journal {folder}: {data_size(folder) >> 10} KiB{stale}"

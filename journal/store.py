@@ -1,0 +1,242 @@
+"""Reading a journal, from any thread.
+
+Every read is a short transaction of its own and copies out; one that yields many rows takes them in
+chunks, so that a slow consumer holds no pages. Rows that are written meanwhile may or may not show.
+
+Where a method takes `on_bad`, it is called with each value that fails its checksum, and the rows
+after it still come; without it the BadRecordError is raised. Besides that, every method raises
+JournalClosedError, JournalForkedError, JournalCorruptError or JournalIOError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice, takewhile
+from typing import Any, Final, NamedTuple
+
+from journal import keys
+from journal.batch import HIGHEST_RUN, last_seq
+from journal.databases import (
+    ACTIVITIES,
+    DATABASES,
+    DEDUPE,
+    ENDED,
+    HISTORY,
+    IDS,
+    META,
+    NAMES,
+    OUTBOX,
+    READY,
+    RUNS,
+    SOURCES,
+    TIMERS,
+)
+from journal.encoding import decode
+from journal.environment import Environment
+from journal.errors import BadRecordError
+from journal.records import RunRow
+
+#: Rows copied out in one transaction.
+CHUNK: Final = 256
+
+OnBad = Callable[[BadRecordError], None] | None
+
+
+class Timer(NamedTuple):
+    """A timer in the order in which timers fall due."""
+
+    due_ns: int
+    run: int
+    seq: int
+
+
+class Pending(NamedTuple):
+    """A row of an activity or of the outbox."""
+
+    run: int
+    seq: int
+    row: Any
+
+
+class Store:
+    """The reads of an open environment, `env`."""
+
+    def __init__(self, env: Environment) -> None:
+        self.env = env
+
+    @property
+    def path(self) -> str:
+        """The folder."""
+        return self.env.path
+
+    @property
+    def journal_id(self) -> str:
+        """UUID given when the journal was created; a copy of it has the same."""
+        return self.env.journal_id
+
+    @property
+    def created_ns(self) -> int:
+        """When it was created, nanoseconds since the epoch."""
+        return self.env.created_ns
+
+    def run(self, run: int) -> RunRow | None:
+        """How a run stands, None when there is no such run."""
+        row = self._get(RUNS, keys.one(run))
+        return None if row is None else RunRow(*row)
+
+    def runs(
+        self, *, newest_first: bool = False, limit: int | None = None, on_bad: OnBad = None
+    ) -> Iterator[tuple[int, RunRow]]:
+        """All runs by number, which is the order they were started in."""
+        for key, row in self._rows(RUNS, reverse=newest_first, limit=limit, on_bad=on_bad):
+            yield keys.numbers(key)[0], RunRow(*row)
+
+    def highest_run(self) -> int:
+        """The highest run number that ever had a row, deleted runs included; 0 for none."""
+        return self._get(META, HIGHEST_RUN) or 0
+
+    def run_of(self, workflow_id: str) -> int | None:
+        """Number of the current run of a workflow id."""
+        key = keys.text(workflow_id)
+        row = self._get(IDS, key)
+        return row[0] if row and row[1] in (None, workflow_id) else None
+
+    def pages(self, run: int, after: int = 0) -> Iterator[list[tuple[int, list[Any]]]]:
+        """The history of a run as (seq, record), page by page, beginning after seq `after`.
+
+        Raises BadRecordError at a page that is hurt, and at one before which records are missing.
+        """
+        expected = after + 1
+        start, stop = keys.two(run, expected), keys.two(run, keys.NUMBER_MAX)
+        for key, records in self._rows(HISTORY, start, stop):
+            first = keys.numbers(key)[1] - len(records) + 1
+            if first > expected or (first < expected and expected != after + 1):
+                raise BadRecordError(
+                    DATABASES[HISTORY].name, key, run, f"begins with {first}, not {expected}"
+                )
+            page = list(enumerate(records, first))
+            yield page[expected - first :]
+            expected = first + len(records)
+
+    def history(self, run: int, after: int = 0) -> list[tuple[int, list[Any]]]:
+        """The history of a run as (seq, record), beginning after seq `after`; as `pages`."""
+        return [item for page in self.pages(run, after) for item in page]
+
+    def last_seq(self, run: int) -> int:
+        """Number of the last record of a run, 0 when it has none."""
+        with self.env.read() as (txn, handles):
+            return last_seq(txn, handles, run)
+
+    def timers_due(
+        self,
+        limit: int | None = None,
+        after: Timer | None = None,
+        before_ns: int = keys.NUMBER_MAX,
+        on_bad: OnBad = None,
+    ) -> list[Timer]:
+        """The first `limit` timers in due order, those behind `after`, those due before a time."""
+        start = keys.three(*after) + b"\0" if after else b""
+        rows = self._rows(TIMERS, start, keys.one(before_ns), limit=limit, on_bad=on_bad)
+        return [Timer(*keys.numbers(key)) for key, _ in rows]
+
+    def activities(self, on_bad: OnBad = None) -> Iterator[Pending]:
+        """All pending activities, by run and seq."""
+        return self._pending(ACTIVITIES, on_bad)
+
+    def activities_of(self, run: int) -> list[Pending]:
+        """The pending activities of a run, by seq."""
+        return self._pending_of(ACTIVITIES, run)
+
+    def outbox(self, on_bad: OnBad = None) -> Iterator[Pending]:
+        """All messages to be delivered, by run and seq."""
+        return self._pending(OUTBOX, on_bad)
+
+    def outbox_of(self, run: int) -> list[Pending]:
+        """The messages of a run to be delivered, by seq."""
+        return self._pending_of(OUTBOX, run)
+
+    def ready(self, on_bad: OnBad = None) -> Iterator[int]:
+        """Runs marked as having inputs that no step has consumed."""
+        for key, _ in self._rows(READY, on_bad=on_bad):
+            yield keys.numbers(key)[0]
+
+    def dedupe(self, key: bytes) -> Any:
+        """What was answered to an idempotency key, None when it is not known."""
+        return self._get_text(DEDUPE, key)
+
+    def source(self, digest: bytes) -> bytes | None:
+        """The source with a content hash."""
+        blob: bytes | None = self._get(SOURCES, keys.text(digest))
+        return blob
+
+    def ended(
+        self, before_ns: int, limit: int | None = None, on_bad: OnBad = None
+    ) -> list[tuple[int, int]]:
+        """(ended_ns, run) of runs that ended before a time, the oldest first."""
+        rows = self._rows(ENDED, stop=keys.one(before_ns), limit=limit, on_bad=on_bad)
+        return [(ended, run) for ended, run in (keys.numbers(key) for key, _ in rows)]
+
+    def name(self, name: str) -> Any:
+        """What a name is bound to, None when it is not."""
+        return self._get_text(NAMES, name)
+
+    def _pending(self, db: int, on_bad: OnBad) -> Iterator[Pending]:
+        for key, row in self._rows(db, on_bad=on_bad):
+            run, seq = keys.numbers(key)
+            yield Pending(run, seq, row)
+
+    def _pending_of(self, db: int, run: int) -> list[Pending]:
+        rows = self._rows(db, keys.one(run), keys.two(run, keys.NUMBER_MAX))
+        return [Pending(run, keys.numbers(key)[1], row) for key, row in rows]
+
+    def _get(self, db: int, key: bytes) -> Any:
+        with self.env.read() as (txn, handles):
+            data = txn.get(key, db=handles[db])
+        return None if data is None else decode(db, key, data)
+
+    def _get_text(self, db: int, text: str | bytes) -> Any:
+        row = self._get(db, keys.text(text))
+        return row[0] if row and row[1] in (None, text) else None
+
+    def _rows(
+        self,
+        db: int,
+        start: bytes = b"",
+        stop: bytes = keys.END,
+        *,
+        reverse: bool = False,
+        limit: int | None = None,
+        on_bad: OnBad = None,
+    ) -> Iterator[tuple[bytes, Any]]:
+        """Keys and decoded values with start <= key < stop, `limit` of them at most."""
+        chunk = CHUNK if limit is None else min(limit, CHUNK)
+        rows = self._down(db, stop, chunk) if reverse else self._up(db, start, stop, chunk)
+        for key, data in islice(rows, limit):
+            try:
+                row = decode(db, key, data)
+            except BadRecordError as error:
+                if on_bad is None:
+                    raise
+                on_bad(error)
+            else:
+                yield key, row
+
+    def _up(self, db: int, start: bytes, stop: bytes, size: int) -> Iterator[tuple[bytes, bytes]]:
+        while True:
+            with self.env.read() as (txn, handles), txn.cursor(handles[db]) as cursor:
+                cursor.set_range(start)
+                chunk = list(islice(takewhile(lambda row: row[0] < stop, cursor.iternext()), size))
+            yield from chunk
+            if len(chunk) < size:
+                return
+            start = chunk[-1][0] + b"\0"
+
+    def _down(self, db: int, stop: bytes, size: int) -> Iterator[tuple[bytes, bytes]]:
+        while True:
+            with self.env.read() as (txn, handles), txn.cursor(handles[db]) as cursor:
+                found = cursor.prev() if cursor.set_range(stop) else cursor.last()
+                chunk = list(islice(cursor.iterprev(), size)) if found else []
+            yield from chunk
+            if len(chunk) < size:
+                return
+            stop = chunk[-1][0]

@@ -1,0 +1,158 @@
+"""A unit: changes that are on disk together or not at all.
+
+Values are packed while the unit is built, on the caller's thread; so what cannot be written is
+refused there (UnitError), and costs neither the writer nor its other units anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+from zlib import crc32
+
+from journal import keys
+from journal.databases import (
+    ACTIVITIES,
+    DEDUPE,
+    ENDED,
+    HISTORY,
+    IDS,
+    NAMES,
+    OUTBOX,
+    READY,
+    RUNS,
+    SOURCES,
+    TIMERS,
+)
+from journal.encoding import encode, pack
+from journal.errors import UnitError
+from journal.records import ENDED_STATUSES, OPEN_STATUSES, RunRow
+
+PUT: Final = 0
+DELETE: Final = 1
+INSERT: Final = 2
+APPEND: Final = 3
+DELETE_RUN: Final = 4
+
+_NIL = b""
+
+#: (verb, database, key, value). APPEND has the run as key and (count, body, crc) as value,
+#: DELETE_RUN the run as key alone.
+Op = tuple[int, int, Any, Any]
+
+
+class Unit:
+    """A list of changes, in order.
+
+    Every method raises UnitError, and changes nothing, when a key is out of range or a value is
+    not MessagePack-able. A unit that was submitted is not to be changed or submitted again.
+    """
+
+    __slots__ = ("highest_run", "ops")
+
+    def __init__(self) -> None:
+        self.ops: list[Op] = []
+        self.highest_run = 0
+
+    def append(self, run: int, records: Sequence[Sequence[Any]]) -> None:
+        """Add records to the history of `run`; they are numbered on from its last one.
+
+        They share one page, which is read and checked as a whole.
+        """
+        if not records:
+            raise UnitError(f"run {run}: append needs at least one record")
+        body = pack(records)
+        keys.one(run)
+        self.ops.append((APPEND, HISTORY, run, (len(records), body, crc32(body))))
+
+    def put_run(self, run: int, row: RunRow) -> None:
+        """Say how a run stands."""
+        if row.status not in OPEN_STATUSES and row.status not in ENDED_STATUSES:
+            raise UnitError(
+                f'run {run}: status "{row.status}" is none of '
+                + ", ".join(sorted(OPEN_STATUSES | ENDED_STATUSES))
+            )
+        key = keys.one(run)
+        self.ops.append((PUT, RUNS, key, encode(key, row)))
+        if run > self.highest_run:
+            self.highest_run = run
+
+    def delete_run(self, run: int) -> None:
+        """Forget an ended run: history, row, indexes; its workflow id if it still names this run.
+
+        Its timers are not looked for: the unit that ended the run deleted them.
+        """
+        keys.one(run)
+        self.ops.append((DELETE_RUN, RUNS, run, _NIL))
+
+    def put_id(self, workflow_id: str, run: int) -> None:
+        """Make `run` the current one of a workflow id."""
+        key = keys.text(workflow_id)
+        full = workflow_id if keys.is_hashed(key) else None
+        self.ops.append((PUT, IDS, key, encode(key, (run, full))))
+
+    def put_timer(self, run: int, seq: int, due_ns: int) -> None:
+        """Add a timer, due at a wall clock time."""
+        key = keys.three(due_ns, run, seq)
+        self.ops.append((PUT, TIMERS, key, encode(key, None)))
+
+    def del_timer(self, run: int, seq: int, due_ns: int) -> None:
+        """Remove a timer; nothing happens when there is none."""
+        self.ops.append((DELETE, TIMERS, keys.three(due_ns, run, seq), _NIL))
+
+    def put_activity(self, run: int, seq: int, row: Any) -> None:
+        """Add or replace a pending activity."""
+        key = keys.two(run, seq)
+        self.ops.append((PUT, ACTIVITIES, key, encode(key, row)))
+
+    def del_activity(self, run: int, seq: int) -> None:
+        """Remove a pending activity; nothing happens when there is none."""
+        self.ops.append((DELETE, ACTIVITIES, keys.two(run, seq), _NIL))
+
+    def put_outbox(self, run: int, seq: int, row: Any) -> None:
+        """Add or replace a message to be delivered."""
+        key = keys.two(run, seq)
+        self.ops.append((PUT, OUTBOX, key, encode(key, row)))
+
+    def del_outbox(self, run: int, seq: int) -> None:
+        """Remove a delivered message; nothing happens when there is none."""
+        self.ops.append((DELETE, OUTBOX, keys.two(run, seq), _NIL))
+
+    def put_ready(self, run: int) -> None:
+        """Mark a run that has inputs no step has consumed."""
+        key = keys.one(run)
+        self.ops.append((PUT, READY, key, encode(key, None)))
+
+    def del_ready(self, run: int) -> None:
+        """Remove the mark; nothing happens when there is none."""
+        self.ops.append((DELETE, READY, keys.one(run), _NIL))
+
+    def put_dedupe(self, key: bytes, value: Any) -> None:
+        """Remember what was answered to an idempotency key."""
+        place = keys.text(key)
+        full = key if keys.is_hashed(place) else None
+        self.ops.append((PUT, DEDUPE, place, encode(place, (value, full))))
+
+    def del_dedupe(self, key: bytes) -> None:
+        """Forget an idempotency key; nothing happens when it is not there."""
+        self.ops.append((DELETE, DEDUPE, keys.text(key), _NIL))
+
+    def put_source(self, digest: bytes, blob: bytes) -> None:
+        """Keep a source under its content hash; ignored when it is already there."""
+        key = keys.text(digest)
+        self.ops.append((INSERT, SOURCES, key, encode(key, blob)))
+
+    def put_ended(self, run: int, ended_ns: int) -> None:
+        """Enter a run into the retention index."""
+        key = keys.two(ended_ns, run)
+        self.ops.append((PUT, ENDED, key, encode(key, None)))
+
+    def put_name(self, name: str, value: Any) -> None:
+        """Bind a name."""
+        key = keys.text(name)
+        full = name if keys.is_hashed(key) else None
+        self.ops.append((PUT, NAMES, key, encode(key, (value, full))))
+
+    def del_name(self, name: str) -> None:
+        """Unbind a name; nothing happens when it is not bound."""
+        self.ops.append((DELETE, NAMES, keys.text(name), _NIL))

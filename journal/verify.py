@@ -1,0 +1,142 @@
+"""Checking a journal without changing it: `perdure journal verify`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from journal import keys
+from journal.batch import HIGHEST_RUN
+from journal.databases import (
+    ACTIVITIES,
+    DATABASES,
+    ENDED,
+    HISTORY,
+    IDS,
+    META,
+    OUTBOX,
+    READY,
+    RUNS,
+    TIMERS,
+)
+from journal.encoding import decode
+from journal.environment import Environment
+from journal.errors import BadRecordError
+from journal.files import Handles, Transaction
+from journal.journal import MAP_SIZE, Journal
+from journal.records import RunRow
+
+#: Whose rows keep a run busy, so that it must be open. An ended run may have messages to deliver.
+_OPEN_ONLY = frozenset({TIMERS, ACTIVITIES, READY})
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong.
+
+    Attributes:
+        db: name of the database.
+        key: the row.
+        run: the run it belongs to, 0 when the key does not tell.
+        problem: for a person.
+    """
+
+    db: str
+    key: bytes
+    run: int
+    problem: str
+
+
+def verify(journal: Journal | str | os.PathLike[str]) -> list[Finding]:
+    """All that is wrong with a journal; an empty list for a sound one.
+
+    Checks every checksum, that histories have no gaps, and that every row of an index refers to a
+    run that it can refer to. Reads one snapshot. Given a path it may be used while a node owns the
+    journal, and should be used in a process of its own: damage to LMDB's pages can crash it. Given
+    an open journal it keeps the map from growing until it is through.
+
+    Raises what opening a journal raises.
+    """
+    if isinstance(journal, Journal):
+        return _verify(journal.env)
+    env = Environment(os.path.abspath(journal), MAP_SIZE, readonly=True)
+    try:
+        return _verify(env)
+    finally:
+        env.close()
+
+
+def _verify(env: Environment) -> list[Finding]:
+    with env.read() as (txn, handles):
+        return list(_Check(txn, handles).findings())
+
+
+class _Check:
+    """One pass over all databases of a snapshot."""
+
+    def __init__(self, txn: Transaction, handles: Handles) -> None:
+        self._txn = txn
+        self._handles = handles
+        self._bad: list[Finding] = []
+        self._runs: dict[int, RunRow | None] = {}
+
+    def findings(self) -> Iterator[Finding]:
+        """Everything found, checksums last."""
+        for key, data in self._txn.cursor(self._handles[RUNS]):
+            row = self._decode(RUNS, key, data)
+            self._runs[DATABASES[RUNS].run(key)] = None if row is None else RunRow(*row)
+        for db, database in enumerate(DATABASES):
+            last = (0, 0)
+            for key, data in self._txn.cursor(self._handles[db]):
+                if database.width and len(key) != database.width:
+                    yield _finding(db, key, f"its key has {len(key)} bytes, not {database.width}")
+                    continue
+                value = self._decode(db, key, data) if db != RUNS else None
+                if db == HISTORY:
+                    last, problem = self._page(key, value, last)
+                else:
+                    problem = self._row(db, key, value)
+                if problem:
+                    yield _finding(db, key, problem)
+        yield from self._bad
+
+    def _page(
+        self, key: bytes, records: list[Any] | None, before: tuple[int, int]
+    ) -> tuple[tuple[int, int], str]:
+        """(run, last seq) of a page, and what is wrong with it."""
+        run, last = keys.numbers(key)
+        if run not in self._runs:
+            return (run, last), "there is no such run"
+        expected = before[1] + 1 if before[0] == run else 1
+        if records is not None and last - len(records) + 1 != expected:
+            return (run, last), f"begins with {last - len(records) + 1}, not {expected}"
+        return (run, last), ""
+
+    def _row(self, db: int, key: bytes, value: Any) -> str:
+        """What is wrong with a row of an index, or an empty text."""
+        run = DATABASES[db].run(key)
+        if db in _OPEN_ONLY or db in (OUTBOX, ENDED):
+            if run not in self._runs:
+                return "there is no such run"
+            row = self._runs[run]
+            if row and db in _OPEN_ONLY and not row.is_open:
+                return f"its run is {row.status}"
+            if row and db == ENDED and (row.is_open or row.ended_ns != keys.numbers(key)[0]):
+                return f"its run is {row.status}, ended at {row.ended_ns}"
+        elif db == IDS and value and value[0] not in self._runs:
+            return f"there is no run {value[0]}"
+        elif db == META and key == HIGHEST_RUN and value < max(self._runs, default=0):
+            return f"says {value}, and there is run {max(self._runs)}"
+        return ""
+
+    def _decode(self, db: int, key: bytes, data: bytes) -> Any:
+        try:
+            return decode(db, key, data)
+        except BadRecordError as error:
+            self._bad.append(Finding(error.db, key, error.run, error.problem))
+            return None
+
+
+def _finding(db: int, key: bytes, problem: str) -> Finding:
+    database = DATABASES[db]
+    return Finding(database.name, key, database.run(key), problem)

@@ -1,0 +1,115 @@
+"""The writer: one thread that commits what callers submit.
+
+Group commit: while one transaction syncs, the next batch gathers; the batch is whatever is queued.
+A commit with fsync costs about the same for one unit as for hundreds.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Final
+
+from journal import faults
+from journal.batch import Batches
+from journal.environment import Environment
+from journal.errors import JournalClosedError, JournalFullError, JournalIOError
+from journal.unit import Unit
+
+#: Called on the writer thread: None once the unit is on disk, else why it is not.
+Done = Callable[[Exception | None], None]
+
+#: Units in one transaction at most, so that the first of many need not wait for the last.
+#: Throughput grows little beyond: 130 k records/s in batches of 100, 350 k/s in batches of 1000.
+BATCH_UNITS: Final = 1000
+
+SUBMIT_BEFORE: Final = faults.declare("journal.submit.before")
+SUBMIT_AFTER: Final = faults.declare("journal.submit.after")
+DONE_AFTER: Final = faults.declare("journal.done.after")
+
+logger = logging.getLogger("perdure.journal")
+
+_Item = tuple[Unit, Done]
+
+
+class Writer:
+    """Owns the thread "journal-writer", which alone writes to the environment.
+
+    Args:
+        highest_run: the highest run number that is on disk.
+    """
+
+    def __init__(self, env: Environment, highest_run: int) -> None:
+        self._env = env
+        self._batches = Batches(highest_run)
+        self._queue: SimpleQueue[_Item | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, unit: Unit, done: Done) -> None:
+        """Queue a unit; see Journal.submit."""
+        self._env.check_process()
+        faults.point(SUBMIT_BEFORE)
+        with self._lock:  # nothing may follow the None that close() queues
+            if self._closed:
+                raise JournalClosedError(f"journal {self._env.path} is closed")
+            self._queue.put((unit, done))
+        faults.point(SUBMIT_AFTER)
+
+    def close(self) -> None:
+        """Write what is queued, and end the thread."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        """Wait for one unit, take all others that are there, commit, answer; until None comes."""
+        get = self._queue.get
+        last = False
+        while not last:
+            batch: list[_Item] = []
+            try:
+                item = get()
+                while item is not None:
+                    batch.append(item)
+                    if len(batch) == BATCH_UNITS:
+                        break
+                    item = get(False)
+                last = item is None
+            except Empty:
+                pass
+            if batch:
+                self._write(batch)
+
+    def _write(self, batch: list[_Item]) -> None:
+        units = [unit for unit, _ in batch]
+        try:
+            self._env.write(lambda txn, handles: self._batches.apply(txn, handles, units))
+        except (JournalFullError, JournalIOError) as error:
+            _answer(batch, error)
+        except Exception as error:
+            if len(batch) == 1:
+                logger.exception("journal %s: a unit cannot be written", self._env.path)
+                _answer(batch, error)
+            else:
+                # One unit met a damaged page, say: the others need not share its fate.
+                for item in batch:
+                    self._write([item])
+        else:
+            self._batches.committed(units)
+            _answer(batch, None)
+
+
+def _answer(batch: list[_Item], error: Exception | None) -> None:
+    for _, done in batch:
+        try:
+            done(error)
+            faults.point(DONE_AFTER)
+        except Exception:
+            logger.exception("journal: the callback of a unit failed")
