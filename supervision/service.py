@@ -1,0 +1,74 @@
+"""What can be supervised: its shape, and the plain data that says how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from runtime.errors import PerdureError
+
+_SECOND = 1_000_000_000
+
+#: Tells the supervisor that a service ended by itself: None after a normal return, which is an
+#: exit, or the error that it crashed with. May be called from any thread; only the first call
+#: of a run counts.
+OnExit = Callable[[PerdureError | None], None]
+
+
+class Service(Protocol):
+    """Anything that is started, watched and stopped.
+
+    `start` and `stop` are called on threads of their own, so they may block. One run at a time:
+    `start` is not called again before the last `start` and `stop` have come back and the
+    service has ended.
+    """
+
+    @property
+    def id(self) -> str:
+        """Entry id, ``namespace:name``."""
+        ...
+
+    def attach(self, on_exit: OnExit) -> None:
+        """Take the callback for the run that begins with the next `start`."""
+        ...
+
+    def start(self) -> None:
+        """Come back when the service works, or raise having cleaned up."""
+        ...
+
+    def stop(self) -> None:
+        """End the service in an orderly way and come back when it has ended.
+
+        Also called while `start` is under way, which has then to give up, and again when that
+        `start` nevertheless comes back without an error. Does nothing when nothing runs.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """`lifecycle.restart` of an entry; durations are nanoseconds."""
+
+    initial_delay: int = 1 * _SECOND
+    max_delay: int = 90 * _SECOND
+    backoff_factor: float = 2.0
+    jitter: float = 0.1
+    #: Restarts in a row that are tried before the service is given up; 0 is no limit.
+    max_attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """How one service is supervised: `lifecycle` of its entry; durations are nanoseconds."""
+
+    id: str
+    kind: str = ""
+    auto_start: bool = False
+    start_timeout: int = 10 * _SECOND
+    stop_timeout: int = 10 * _SECOND
+    #: A run that lasted longer counts as a success: the next failure is a first one.
+    stable_threshold: int = 5 * _SECOND
+    #: Ids of the services that have to run before this one starts.
+    requires: tuple[str, ...] = ()
+    restart: RestartPolicy = field(default_factory=RestartPolicy)
