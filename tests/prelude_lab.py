@@ -24,14 +24,16 @@ class Lab:
         self.shared = self.lua.table()
         for name, hook in hooks.items():
             self.shared[name.encode()] = hook
-        names = self.lua.globals()
-        names[b"S"] = self.shared
-        load = self.lua.eval("function(code, name, S) return assert(load(code, name, 't'))(S) end")
+        self.lua.globals()[b"S"] = self.shared
         for file in files:
-            source = (PRELUDE / f"{file}.lua").read_bytes()
-            module = load(source, f"=perdure:{file}.lua".encode(), self.shared)
-            if module is not None:
-                names[file.encode()] = module
+            self.load(file)
+
+    def load(self, file: str) -> None:
+        load = self.lua.eval("function(code, name, S) return assert(load(code, name, 't'))(S) end")
+        source = (PRELUDE / f"{file}.lua").read_bytes()
+        module = load(source, f"=perdure:{file}.lua".encode(), self.shared)
+        if module is not None:
+            self.lua.globals()[file.encode()] = module
 
     def run(self, code: str, *args: Any) -> Any:
         """Run a chunk with arguments; strings come back as bytes, several results as a tuple."""
