@@ -1,0 +1,86 @@
+"""Finding the callable that a `target: package.module:callable` names."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from runtime.errors import Kind, PerdureError
+
+#: How many of the names that do exist an error lists.
+_LISTED = 12
+
+
+def resolve(entry_id: str, target: str, folder: Path) -> Callable[..., Any]:
+    """Import the module of `target` and give what it names, which may be dotted (`Class.method`).
+
+    Args:
+        entry_id: for the error messages.
+        target: ``package.module:callable``.
+        folder: the application's folder, where an error looks for what was meant.
+
+    Raises PerdureError INVALID when there is no such module or attribute, when the attribute
+    cannot be called, or when importing the module raises (then with its traceback in `trace`).
+    """
+    module_name, _, attribute = target.partition(":")
+    if not module_name or not attribute:
+        raise _invalid(entry_id, target, "is not of the form package.module:callable")
+    module = _import(entry_id, target, module_name, folder)
+    found: Any = module
+    for name in attribute.split("."):
+        if not hasattr(found, name):
+            owner = getattr(found, "__name__", type(found).__name__)
+            hint = _hint(name, _callables(found))
+            raise _invalid(entry_id, target, f'names nothing: {owner} has no "{name}"; {hint}')
+        found = getattr(found, name)
+    if not callable(found):
+        raise _invalid(
+            entry_id, target, f"is of type {type(found).__name__}: name a function instead"
+        )
+    callable_: Callable[..., Any] = found
+    return callable_
+
+
+def _import(entry_id: str, target: str, name: str, folder: Path) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise _import_raised(entry_id, target, error) from error
+        parent, _, missing = error.name.rpartition(".")
+        where = folder.joinpath(*parent.split("."))
+        hint = _hint(missing, (each.name for each in pkgutil.iter_modules([str(where)])))
+        what = f'names no module: there is no "{missing}" in {where} nor among what is installed'
+        raise _invalid(entry_id, target, f"{what}; {hint}") from None
+    except (Exception, SystemExit) as error:
+        raise _import_raised(entry_id, target, error) from error
+
+
+def _import_raised(entry_id: str, target: str, error: BaseException) -> PerdureError:
+    text = f"cannot be imported: {type(error).__name__}: {error}"
+    return _invalid(entry_id, target, text, "".join(traceback.format_exception(error)))
+
+
+def _invalid(entry_id: str, target: str, what: str, trace: str = "") -> PerdureError:
+    return PerdureError(Kind.INVALID, f'{entry_id}: target "{target}" {what}', trace=trace)
+
+
+def _callables(owner: Any) -> Iterable[str]:
+    names = (name for name in dir(owner) if not name.startswith("_"))
+    return (name for name in names if callable(getattr(owner, name, None)))
+
+
+def _hint(name: str, existing: Iterable[str]) -> str:
+    names = sorted(existing)
+    if near := difflib.get_close_matches(name, names, n=1):
+        return f'did you mean "{near[0]}"?'
+    if not names:
+        return "there is nothing there to name"
+    more = ", ..." if len(names) > _LISTED else ""
+    return f"there is {', '.join(names[:_LISTED])}{more}"
