@@ -223,3 +223,36 @@ def test_a_start_that_takes_too_long_is_stopped_and_tried_again(bench: MakeBench
     b.advance(S)
     b.until("app:a", State.RUNNING)
     assert b["app:a"].started_at == [0, 4 * S]
+
+
+def test_a_start_that_hangs_and_cannot_be_stopped_is_given_up(bench: MakeBench) -> None:
+    b = bench(one(start_timeout=3 * S, stop_timeout=2 * S))
+    gate = threading.Event()
+    b["app:a"].on_start = b["app:a"].on_stop = partial(gate.wait, 30)
+    started = in_background(b.supervisor.start_all)
+    eventually(lambda: b.journal == ["start app:a"])
+    b.advance(3 * S)
+    b.until("app:a", State.STOPPING)
+    b.advance(2 * S)
+    [status] = started.result(30)
+    assert (status.state, status.hung) == (State.EXITED, True)
+    assert b.supervisor.stop_all() == ["app:a"]
+    gate.set()
+    eventually(lambda: not b.status("app:a").hung)
+    assert b.status("app:a").state is State.EXITED
+    assert len(b["app:a"].started_at) == 1
+
+
+def test_a_restart_that_was_asked_for_outlives_a_crash_on_the_way(bench: MakeBench) -> None:
+    b = bench(one(), ServiceSpec("app:b", auto_start=True, requires=("app:a",)))
+    b.supervisor.start_all()
+    gate = threading.Event()
+    b["app:b"].on_stop = partial(gate.wait, 30)
+    restarted = in_background(b.supervisor.restart_child, "app:a")
+    b.until("app:b", State.STOPPING)
+    b["app:a"].end(None)
+    b.until("app:a", State.RUNNING)
+    gate.set()
+    assert restarted.result(30).state is State.RUNNING
+    b.until("app:b", State.RUNNING)
+    assert b.clock.monotonic() == 0
