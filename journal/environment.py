@@ -61,16 +61,19 @@ class Environment:
     Args:
         path: folder, which exists.
         map_size: bytes of the map to start with; it grows by doubling.
+        create: make a new journal when there is none.
         readonly: read a journal that another process may own.
     """
 
-    def __init__(self, path: str, map_size: int, *, readonly: bool = False) -> None:
+    def __init__(
+        self, path: str, map_size: int, *, create: bool = False, readonly: bool = False
+    ) -> None:
         self.path = path
         self._map_size = map_size
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._problem: JournalError = JournalClosedError(f"journal {path} is closed")
-        opened = open_files(path, map_size, readonly=readonly)
+        opened = open_files(path, map_size, create=create, readonly=readonly)
         self._env: lmdb.Environment | None = opened.env
         self._handles = opened.handles
         self.journal_id = opened.journal_id
@@ -144,6 +147,7 @@ class Environment:
                 txn.abort()
             else:
                 txn.commit()
+            faults.point(COMMIT_AFTER)
         except lmdb.MapFullError:
             txn.abort()
             return False
@@ -151,7 +155,6 @@ class Environment:
             txn.abort()
             if not self._survived(number, error):
                 raise
-        faults.point(COMMIT_AFTER)
         return True
 
     def _survived(self, number: int, cause: Exception) -> bool:

@@ -63,7 +63,10 @@ class JournalFullError(JournalError):
 
 
 class JournalIOError(JournalError):
-    """The disk refused; what was acknowledged is safe."""
+    """The disk refused; what was acknowledged is safe.
+
+    A write cut short is EIO to LMDB, so that the first sign of a full disk may look like this.
+    """
 
 
 class UnitError(JournalError):
@@ -108,6 +111,8 @@ def translate(error: Exception, path: str) -> JournalError:
         return error
     if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError)):
         return corrupt(path, str(error))
+    if isinstance(error, lmdb.BadValsizeError):
+        return UnitError(f"journal {path}: LMDB takes no key or value of that size ({error})")
     code = error.errno if isinstance(error, OSError) else getattr(error, "code", None)
     if code in _FULL or isinstance(error, lmdb.MapFullError):
         return JournalFullError(f"journal {path}: no space ({error}): make room, nothing is lost")

@@ -58,22 +58,28 @@ class Opened(NamedTuple):
     is_new: bool
 
 
-def open_files(path: str, map_size: int, *, readonly: bool = False) -> Opened:
-    """Open the journal in the folder `path`, and create it unless `readonly`.
+def open_files(path: str, map_size: int, *, create: bool = False, readonly: bool = False) -> Opened:
+    """Open the journal in the folder `path`.
+
+    Without `create` a missing or empty data file is damage: LMDB itself would make a new one.
 
     Raises JournalFormatError, JournalCorruptError, JournalPathError or JournalFullError.
     """
+    lost = corrupt(path, "data.mdb is missing or empty")
+    if not create and not readonly and not data_size(path):
+        raise lost
     try:
         env = lmdb.open(
             path,
             map_size=map_size,
             readonly=readonly,
-            create=not readonly,
             max_dbs=16,
             max_spare_txns=1,
         )
         try:
-            is_new = env.info()["last_txnid"] == 0 and not readonly
+            is_new = env.info()["last_txnid"] == 0
+            if is_new and not create:
+                raise lost
             if is_new:
                 _create(env, path)
             _check_length(env, path)
@@ -122,16 +128,17 @@ def _check_length(env: lmdb.Environment, path: str) -> None:
 
 
 def _identify(env: lmdb.Environment, path: str) -> tuple[Handles, str, int]:
+    # Each handle by a transaction of its own: a read transaction would not keep it.
+    meta = env.open_db(DATABASES[META].name.encode(), create=False)
     with env.begin() as txn:
-        meta = env.open_db(DATABASES[META].name.encode(), txn, create=False)
         data = txn.get(IDENTITY, db=meta)
-        if data is None:
-            raise corrupt(path, "data.mdb does not say what format it has")
-        version, journal_id, created_ns, *_ = decode(META, IDENTITY, data)
-        if version > FORMAT_VERSION:
-            raise JournalFormatError(
-                f"journal {path} has format {version}, and this version of Perdure reads up to "
-                f"format {FORMAT_VERSION}: use the newer Perdure that wrote it"
-            )
-        handles = [env.open_db(db.name.encode(), txn, create=False) for db in DATABASES]
+    if data is None:
+        raise corrupt(path, "data.mdb does not say what format it has")
+    version, journal_id, created_ns, *_ = decode(META, IDENTITY, data)
+    if version > FORMAT_VERSION:
+        raise JournalFormatError(
+            f"journal {path} has format {version}, and this version of Perdure reads up to "
+            f"format {FORMAT_VERSION}: use the newer Perdure that wrote it"
+        )
+    handles = [env.open_db(database.name.encode(), create=False) for database in DATABASES]
     return handles, journal_id, created_ns

@@ -8,7 +8,7 @@ from itertools import count
 from typing import Final
 
 from journal.environment import Environment
-from journal.errors import JournalPathError, corrupt
+from journal.errors import JournalPathError
 from journal.files import data_size
 from journal.owner import OwnerLock
 from journal.store import Store
@@ -58,9 +58,7 @@ class Journal(Store):
             ) from error
         owner = OwnerLock(folder)
         try:
-            if owner.journal_id and not data_size(folder):
-                raise corrupt(folder, f"data.mdb of journal {owner.journal_id} is missing or empty")
-            env = Environment(folder, map_size)
+            env = Environment(folder, map_size, create=not owner.journal_id)
             try:
                 owner.name(env.journal_id)
                 journal = cls(env, owner)

@@ -224,8 +224,9 @@ class Store:
     def _up(self, db: int, start: bytes, stop: bytes, size: int) -> Iterator[tuple[bytes, bytes]]:
         while True:
             with self.env.read() as (txn, handles), txn.cursor(handles[db]) as cursor:
-                cursor.set_range(start)
-                chunk = list(islice(takewhile(lambda row: row[0] < stop, cursor.iternext()), size))
+                # A cursor that found nothing would begin with the first row of all.
+                rows = cursor.iternext() if cursor.set_range(start) else iter(())
+                chunk = list(islice(takewhile(lambda row: row[0] < stop, rows), size))
             yield from chunk
             if len(chunk) < size:
                 return
