@@ -1,0 +1,174 @@
+"""What running code asks for: the commands that come out of a step.
+
+A command is one NamedTuple per kind; on the wire between Lua and Python it is the msgpack array of the
+kind's name and its fields (prelude/emit.lua). `pid` is the slot that issued it, except for Signal and
+Answer, where it is the slot that gets it. `seq` numbers the requests of a slot; a command with a seq
+is answered by an input `answer` of the same number. Payloads (`args`, `value`, `options`, `context`,
+`event`) stay encoded (runtime.codec) until somebody needs them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgpack
+
+#: Bits of Spawn.flags.
+MONITORED, LINKED, EXEC = 1, 2, 4
+
+
+class Call(NamedTuple):
+    """Call a function; answered with its result."""
+
+    pid: str
+    seq: int
+    target: str
+    args: bytes
+    options: bytes | None
+    context: bytes | None
+
+
+class CancelCall(NamedTuple):
+    """The caller no longer wants the result of call `seq`."""
+
+    pid: str
+    seq: int
+
+
+class StartTimer(NamedTuple):
+    """Answer in `ns` nanoseconds."""
+
+    pid: str
+    seq: int
+    ns: int
+
+
+class CancelTimer(NamedTuple):
+    """Timer `seq` need not answer any more."""
+
+    pid: str
+    seq: int
+
+
+class Send(NamedTuple):
+    """Send a message; answered with true or an error."""
+
+    pid: str
+    seq: int
+    dest: str
+    topic: str
+    args: bytes
+
+
+class Spawn(NamedTuple):
+    """Start a process or workflow; answered with its PID, or with EXEC with its result."""
+
+    pid: str
+    seq: int
+    entry: str
+    host: str
+    args: bytes
+    flags: int
+    name: str | None
+    options: bytes | None
+    context: bytes | None
+    messages: list[tuple[str, bytes]]
+
+
+class Control(NamedTuple):
+    """terminate, cancel, monitor, unmonitor, link or unlink another process."""
+
+    pid: str
+    seq: int
+    verb: str
+    dest: str
+    reason: str | None
+
+
+class Name(NamedTuple):
+    """register, look up or unregister a name."""
+
+    pid: str
+    seq: int
+    verb: str
+    name: str
+    target: str | None
+
+
+class Value(NamedTuple):
+    """A value that differs from run to run was drawn; a workflow's history keeps it."""
+
+    pid: str
+    kind: str
+    value: bytes
+
+
+class Log(NamedTuple):
+    """A line for the node's log."""
+
+    pid: str
+    level: str
+    message: str
+    fields: bytes | None
+
+
+class Io(NamedTuple):
+    """Bytes for the terminal."""
+
+    pid: str
+    data: bytes
+
+
+class Signal(NamedTuple):
+    """An event for `pid`: an exit, a broken link."""
+
+    pid: str
+    event: bytes
+
+
+class Answer(NamedTuple):
+    """The answer to request `seq` of `pid`; `value` is an encoded error when not ok."""
+
+    pid: str
+    seq: int
+    ok: bool
+    value: bytes
+
+
+class Ended(NamedTuple):
+    """The slot's main returned or failed."""
+
+    pid: str
+    ok: bool
+    value: bytes
+
+
+Command = (
+    Call | CancelCall | StartTimer | CancelTimer | Send | Spawn | Control | Name | Value | Log | Io
+    | Signal | Answer | Ended
+)  # fmt: skip
+
+KINDS: dict[str, type[Any]] = {
+    "call": Call,
+    "cancel_call": CancelCall,
+    "timer": StartTimer,
+    "cancel_timer": CancelTimer,
+    "send": Send,
+    "spawn": Spawn,
+    "control": Control,
+    "name": Name,
+    "value": Value,
+    "log": Log,
+    "io": Io,
+    "signal": Signal,
+    "answer": Answer,
+    "ended": Ended,
+}
+
+
+def decode_commands(data: bytes) -> list[Command]:
+    """The commands of one crossing, in the order they were issued."""
+    kinds = KINDS
+    # Texts that are not UTF-8 keep their bytes through surrogates, so that no topic breaks a batch.
+    wire = msgpack.unpackb(data, use_list=False, unicode_errors="surrogateescape")
+    return [kinds[item[0]](*item[1:]) for item in wire]

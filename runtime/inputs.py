@@ -1,0 +1,108 @@
+"""What reaches running code: the inputs of a step.
+
+An input is a plain list `[kind, pid, …]`, the msgpack array that prelude/boundary.lua applies. These
+functions are the only place that knows its layout. Payloads are encoded values (runtime.codec).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+Input = list[Any]
+#: Where an answer goes: a PID and the number of its request.
+ReplyTo = tuple[str, int]
+
+
+class StartOptions(TypedDict, total=False):
+    """How a slot starts. A missing key means none."""
+
+    process: bool  #: counts as a process (not a function call)
+    parent: str  #: PID of who spawned it
+    reply: ReplyTo  #: is answered with the PID once the slot is in place
+    outcome: ReplyTo  #: is answered with the result when it ends
+    watchers: list[str]  #: PIDs that get its EXIT
+    links: list[str]  #: PIDs it is linked to
+    named: bool  #: holds a name, so its exit is announced through the host
+    context: bytes  #: encoded map of inherited values
+    messages: list[tuple[str, bytes]]  #: topic and encoded arguments, delivered before it runs
+    terminal: list[str]  #: command-line arguments; makes the module io work
+    durable: bool  #: a workflow run; needs seed (32 bytes) and info
+    seed: bytes
+    info: dict[str, Any]
+
+
+def start(pid: str | None, entry: str, args: bytes, options: StartOptions) -> Input:
+    """Start a slot; without a PID the machine gives it one."""
+    return ["start", pid, entry, args, options]
+
+
+def message(pid: str, topic: str, sender: str, args: bytes, reply: ReplyTo | None = None) -> Input:
+    """A message; the reply says whether it found its process."""
+    if reply is None:
+        return ["message", pid, topic, sender, args]
+    return ["message", pid, topic, sender, args, reply[0], reply[1]]
+
+
+def answer(pid: str, seq: int, ok: bool, value: bytes) -> Input:
+    """The answer to request `seq`; an encoded error when not ok."""
+    return ["answer", pid, seq, ok, value]
+
+
+def signal(pid: str, event: bytes) -> Input:
+    """An event: an exit, a broken link."""
+    return ["signal", pid, event]
+
+
+def control(
+    pid: str, verb: str, sender: str, reason: str | None, reply: ReplyTo | None = None
+) -> Input:
+    """terminate, cancel, monitor, unmonitor, link or unlink on behalf of `sender`."""
+    if reply is None:
+        return ["control", pid, verb, sender, reason]
+    return ["control", pid, verb, sender, reason, reply[0], reply[1]]
+
+
+def name(pid: str, held: bool) -> Input:
+    """The slot holds a name, or no longer does."""
+    return ["name", pid, held]
+
+
+def drop(pid: str) -> Input:
+    """Take a durable slot out of memory."""
+    return ["drop", pid]
+
+
+def step(
+    pid: str,
+    now: int,
+    recorded: Sequence[tuple[str, bytes]] | None,
+    inputs: Sequence[Input],
+    length: int = 0,
+    size: int = 0,
+) -> Input:
+    """One step of a durable slot.
+
+    Args:
+        now: workflow time, ns since the epoch.
+        recorded: values the step drew when it was live, or None when it is live now.
+        inputs: what it consumes, in order.
+        length: records in the history before this step.
+        size: bytes of the history before this step.
+    """
+    return ["step", pid, now, recorded, inputs, length, size]
+
+
+def control_all(verb: str, reason: str | None = None) -> Input:
+    """cancel or terminate every process of the machine."""
+    return ["control_all", None, verb, reason]
+
+
+def listing(reply: ReplyTo) -> Input:
+    """Ask for the processes: answered with a list of [pid, entry, waiting messages, parent]."""
+    return ["list", None, reply[0], reply[1]]
+
+
+def crowded(yes: bool) -> Input:
+    """Whether spawns should go through the host, which places them on a less loaded VM."""
+    return ["crowded", None, yes]

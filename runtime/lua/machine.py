@@ -1,0 +1,202 @@
+"""The Lua machine: one VM that many processes, functions and workflow runs share.
+
+`step(inputs) -> commands` is all there is: inputs and commands cross as bytes, one crossing for many
+slots, so Lua never holds a Python object but the four bridge functions below, and Python none of
+Lua's. What the machine does in between is in the prelude: scheduler.lua (tasks and fuel), slots.lua (birth and
+end), sources.lua (compiled entries), sandbox.lua (globals), boundary.lua (this boundary).
+
+A machine belongs to one thread at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import resources
+from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgpack
+from lupa.lua54 import LuaMemoryError, LuaRuntime
+
+from runtime.clock import Clock
+from runtime.codec import encode
+from runtime.commands import Command, decode_commands
+from runtime.errors import Kind, PerdureError
+from runtime.inputs import Input
+
+#: Version of the semantics that recorded histories depend on; raised when a replay of an old history
+#: could give other commands.
+MACHINE_VERSION: Final = 1
+
+#: Turns of tasks between two looks at the inbox of the VM worker. A turn is about 1 us, so inputs wait
+#: a few milliseconds at most while the processes of one VM keep each other busy.
+SLICE: Final = 2000
+
+#: Order matters: each file may use what those before it put into the shared table.
+PRELUDE: Final = (
+    "objects", "errors", "codec", "arguments", "scheduler", "emit", "channel", "slots", "mailbox",
+    "process", "funcs", "recorded", "patterns", "duration", "time", "waiting", "json", "uuid",
+    "workflow", "output", "sandbox", "sources", "boundary",
+)  # fmt: skip
+#: Prelude files that return a module of their own name.
+MODULE_FILES: Final = frozenset({"errors", "time", "json", "uuid"})
+
+
+class Definition(NamedTuple):
+    """What a machine needs to know of an entry to run it."""
+
+    kind: str
+    source: str
+    chunk: str  #: file name in messages and tracebacks
+    method: str
+    modules: list[str]
+    imports: dict[str, str]
+    inline: bool  #: a function that may run in the VM of its caller
+
+
+class OutOfMemoryError(Exception):
+    """The VM hit its hard cap: everything in it is lost, and it must be replaced."""
+
+
+class Machine:
+    """One Lua VM.
+
+    Args:
+        host: entry id of the host whose processes run here; their PIDs begin with it.
+        first_pid: number of the first process made here; unique among machines and boots.
+        clock: where `time.now` of processes comes from.
+        fuel: Lua instructions that a slot may run without yielding, or 0 for no limit.
+        memory: bytes at which the process that grew the VM is killed. The hard cap is half more.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        first_pid: int,
+        clock: Clock,
+        *,
+        fuel: int = 100_000_000,
+        memory: int = 1 << 30,
+    ) -> None:
+        self._cap = memory + memory // 2
+        lua = LuaRuntime(
+            encoding=None,
+            unpack_returned_tuples=True,
+            register_eval=False,
+            register_builtins=False,
+            max_memory=0,
+        )
+        self._lua = lua
+        shared = lua.table()
+        modules = lua.table()
+        shared[b"modules"] = modules
+        shared[b"process"] = lua.table()
+        shared[b"host"] = host.encode()
+        shared[b"fuel"] = fuel or False
+        shared[b"memory_limit"] = memory // 1024
+        shared[b"wall"] = clock.wall
+        shared[b"entropy"] = os.urandom
+        shared[b"zone_offset"] = _zone_offset
+        shared[b"digest"] = _digest
+        for name in PRELUDE:
+            source = resources.files("runtime.lua.prelude").joinpath(f"{name}.lua").read_bytes()
+            exports = lua.compile(source, b"=perdure:" + name.encode())(shared)
+            if name in MODULE_FILES:
+                modules[name.encode()] = exports
+        self._seal = lua.execute(_SEAL)
+        self._receive, self._run, self._inspect = self._seal(shared, first_pid)
+
+    def step(self, inputs: Sequence[Input], budget: int = SLICE) -> tuple[bool, list[Command]]:
+        """Apply inputs, run what is ready; whether more is ready, and the commands.
+
+        Raises OutOfMemoryError when the VM is full; the machine is dead then.
+        """
+        return self.exchange(msgpack.packb(inputs, unicode_errors="surrogateescape"), budget)
+
+    def exchange(self, batch: bytes, budget: int) -> tuple[bool, list[Command]]:
+        """The same for a batch that is encoded already."""
+        # A push that goes over the limit outside a protected call aborts the process: the batch
+        # is handed over without a limit, and run with one.
+        self._lua.set_max_memory(0)
+        self._receive(batch)
+        self._lua.set_max_memory(self._cap)
+        try:
+            more, commands = self._run(budget)
+        except LuaMemoryError as error:
+            raise OutOfMemoryError(f"the VM grew past {self._cap} bytes") from error
+        finally:
+            self._lua.set_max_memory(0)
+        return bool(more), decode_commands(commands)
+
+    def define(self, entries: Mapping[str, Definition]) -> None:
+        """Make entries runnable here, or replace them."""
+        self.step([["define", id, entry._asdict()] for id, entry in entries.items()], 0)
+
+    def inspect(self, entry: str) -> list[str]:
+        """Check that an entry compiles and has its method, by running its chunk with nothing behind.
+
+        Returns the names of the functions it offers when the method is missing, else [].
+        Raises PerdureError INVALID when the source does not compile.
+        """
+        names, problem = self._inspect(entry.encode())
+        if problem == b"missing":
+            return [*names.decode().split("\n")]
+        if problem is not None:
+            raise PerdureError(Kind.INVALID, problem.decode(errors="replace"))
+        return []
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the VM holds now."""
+        return int(self._lua.get_memory_used())
+
+
+#: Takes what the prelude needed away, and returns the three functions that Python calls.
+_SEAL: Final = b"""
+return function(S, first_pid)
+  local format, prefix, serial = string.format, "{" .. S.host .. "|", first_pid
+  function S.new_pid()
+    local pid = format("%s0x%05x}", prefix, serial)
+    serial = serial + 1
+    return pid
+  end
+  S.modules.channel = S.channel_module
+  S.durable_modules = S.durable_modules or {}
+  for _, name in pairs({ "python", "io", "os", "package", "debug", "dofile", "loadfile", "require" }) do
+    _G[name] = nil
+  end
+  string.dump = nil
+  local step, inspect, pending = S.step, S.inspect, nil
+  return function(bytes) pending = bytes end,
+    function(budget)
+      local bytes = pending
+      pending = nil
+      return step(bytes, budget)
+    end,
+    inspect
+end
+"""
+
+
+def _zone_offset(name: bytes, seconds: int) -> tuple[int, bytes] | None:
+    """Offset from UTC in seconds and abbreviation of a zone at a Unix time; None if unknown."""
+    try:
+        moment = datetime.fromtimestamp(seconds, UTC).astimezone(ZoneInfo(name.decode()))
+    except (ZoneInfoNotFoundError, ValueError, OverflowError, OSError):
+        return None
+    offset = moment.utcoffset()
+    assert offset is not None
+    return int(offset.total_seconds()), (moment.tzname() or "").encode()
+
+
+def _digest(name: bytes, data: bytes) -> bytes:
+    digest: Callable[[bytes], Any] = getattr(hashlib, name.decode())
+    return bytes(digest(data).digest())
+
+
+def encode_map(values: Mapping[str, Any]) -> bytes:
+    """A map as inputs carry it (context, options)."""
+    return encode(dict(values))

@@ -1,0 +1,91 @@
+-- Commands on their way out: each is one msgpack array [op, pid, …], see runtime/commands.py.
+local S = ...
+local str, int, bin = S.enc_str, S.enc_int, S.enc_bin
+local header, encode, encode_args = S.enc_arr_header, S.encode, S.pack_args
+local concat = table.concat
+local NIL <const> = "\xc0"
+
+local out, count = {}, 0
+
+local function add(command)
+  out[count + 1] = command
+  count = count + 1
+end
+
+-- All commands since the last call, as one msgpack array.
+function S.take_commands()
+  if count == 0 then return "\x90" end
+  local bytes = header(count) .. concat(out, "", 1, count)
+  out, count = {}, 0
+  return bytes
+end
+
+local function optional_bin(bytes) return bytes and bin(bytes) or NIL end
+local function optional_str(text) return text and str(text) or NIL end
+
+local H = {}
+for n = 2, 12 do H[n] = header(n) end
+local O = {}
+for op in ("call cancel_call timer cancel_timer send spawn control name value log io signal answer ended"):gmatch("%S+") do
+  O[op] = str(op)
+end
+
+function S.emit_call(pid, seq, target, args, options, context)
+  add(H[7] .. O.call .. str(pid) .. int(seq) .. str(target) .. bin(args) .. optional_bin(options) .. optional_bin(context))
+end
+
+function S.emit_cancel_call(pid, seq) add(H[3] .. O.cancel_call .. str(pid) .. int(seq)) end
+
+function S.emit_timer(pid, seq, ns) add(H[4] .. O.timer .. str(pid) .. int(seq) .. int(ns)) end
+
+function S.emit_cancel_timer(pid, seq) add(H[3] .. O.cancel_timer .. str(pid) .. int(seq)) end
+
+function S.emit_send(pid, seq, dest, topic, args)
+  add(H[6] .. O.send .. str(pid) .. int(seq) .. str(dest) .. str(topic) .. bin(args))
+end
+
+-- messages: list of {topic, args}
+function S.emit_spawn(pid, seq, entry, host, args, flags, name, options, context, messages)
+  local list = { header(messages and #messages or 0) }
+  for i = 1, messages and #messages or 0 do
+    list[i + 1] = H[2] .. str(messages[i][1]) .. bin(messages[i][2])
+  end
+  add(
+    H[11] .. O.spawn .. str(pid) .. int(seq) .. str(entry) .. str(host) .. bin(args) .. int(flags)
+      .. optional_str(name) .. optional_bin(options) .. optional_bin(context) .. concat(list)
+  )
+end
+
+function S.emit_control(pid, seq, verb, dest, reason)
+  add(H[6] .. O.control .. str(pid) .. int(seq) .. str(verb) .. str(dest) .. optional_str(reason))
+end
+
+function S.emit_name(pid, seq, verb, name, target)
+  add(H[6] .. O.name .. str(pid) .. int(seq) .. str(verb) .. str(name) .. optional_str(target))
+end
+
+function S.emit_value(pid, kind, value)
+  add(H[4] .. O.value .. str(pid) .. str(kind) .. bin(encode(value)))
+end
+
+function S.emit_log(pid, level, message, fields)
+  add(H[5] .. O.log .. str(pid) .. str(level) .. str(message) .. optional_bin(fields and encode(fields)))
+end
+
+function S.emit_io(pid, text) add(H[3] .. O.io .. str(pid) .. bin(text)) end
+
+function S.emit_event(pid, event) add(H[3] .. O.signal .. str(pid) .. bin(encode(event))) end
+
+function S.emit_answer(pid, seq, ok, value)
+  add(H[5] .. O.answer .. str(pid) .. int(seq) .. encode(ok) .. bin(encode(value)))
+end
+
+function S.emit_ended(slot, ok, value)
+  local pid = S.pid_of(slot)
+  S.slots[pid] = nil
+  local outcome = slot.outcome
+  if outcome then S.emit_answer(outcome[1], outcome[2], ok, value) end
+  add(H[4] .. O.ended .. str(pid) .. encode(ok) .. bin(encode(value)))
+end
+
+S.encode_values = encode_args

@@ -1,0 +1,195 @@
+-- What can run here: definitions of entries, their compiled sources, and the globals of their code.
+--
+-- A source is compiled once per VM into a function of its globals that returns a fresh main chunk, so that
+-- module-level locals live as long as one process or call. With a method, the chunk is run and the method
+-- is looked up in the table that it returns, then in its globals; without one the chunk itself is
+-- called with the arguments.
+local S = ...
+local load, pairs, type, rawget, rawset, setmetatable = load, pairs, type, rawget, rawset, setmetatable
+local unpack, error, tostring, sort, concat = table.unpack, error, tostring, table.sort, table.concat
+local find, sub = string.find, string.sub
+
+local definitions = {} -- [id] = {kind, source, chunk, method, modules = {}, imports = {alias = id}, inline}
+local protos = {} -- [id] = compiled definition
+local always = { process = true, channel = true, errors = true, payload = true }
+
+function S.define(id, definition)
+  definitions[id] = definition
+  protos[id] = nil
+end
+
+function S.definition(id) return definitions[id] end
+
+function S.forget_definition(id) definitions[id], protos[id] = nil, nil end
+
+-- Compile to a function (globals) -> main chunk, or nil and the compiler's message.
+local function compile(source, chunk)
+  if sub(source, 1, 1) == "#" then source = "--" .. source end
+  -- Alone first: a source that closes our wrapper and opens its own would compile inside it.
+  local plain, err = load(source, "@" .. chunk, "t")
+  if not plain then return nil, err end
+  local wrapped, wrap_err =
+    load("return function(_ENV) return function(...) " .. source .. "\nend end", "@" .. chunk, "t", {})
+  if not wrapped then return nil, wrap_err end
+  return wrapped()
+end
+S.compile = compile
+
+local import
+
+local function missing_module(proto, name)
+  local listed = {}
+  for key in pairs(proto.allowed) do listed[#listed + 1] = key end
+  sort(listed)
+  return error(S.new_error(
+    "NotFound",
+    'module "' .. tostring(name) .. '" is not listed in ' .. proto.id .. ": add it to modules: (or a library to imports:) of that entry"
+      .. (#listed > 0 and "; listed are " .. concat(listed, ", ") or "")
+  ), 0)
+end
+
+-- The value of a global that is not set in `env`.
+local function resolve(proto, env, key)
+  local value = proto.globals[key]
+  if value ~= nil then return value end
+  local library = proto.libraries[key]
+  if library then
+    local proxy = S.proxy(library)
+    rawset(env, key, proxy)
+    return proxy
+  end
+  if key == "require" then return proto.require end
+  if key == "load" then return S.loader(env) end
+  if key == "_G" then return env end
+  local id = proto.allowed[key]
+  if not id and not always[key] then return nil end
+  if type(id) == "string" then
+    value = import(id, proto.durable)
+  else
+    local module = proto.durable and S.durable_modules[key] or S.modules[key]
+    value = module and S.proxy(module)
+  end
+  rawset(env, key, value)
+  return value
+end
+
+local function prepare(id, definition, durable)
+  local body, err = compile(definition.source, definition.chunk)
+  if not body then
+    return nil, S.new_error("Invalid", id .. " does not compile: " .. err)
+  end
+  local proto = {
+    id = id,
+    body = body,
+    durable = durable,
+    kind = definition.kind,
+    inline = definition.inline,
+    globals = durable and S.durable_globals or S.globals,
+    libraries = durable and S.durable_libraries or S.libraries,
+    allowed = {},
+  }
+  for _, name in pairs(definition.modules) do proto.allowed[name] = true end
+  for alias, target in pairs(definition.imports) do proto.allowed[alias] = target end
+  local env_mt = {
+    __metatable = false,
+    __index = function(env, key) return resolve(proto, env, key) end,
+  }
+  function proto.new_env() return setmetatable({}, env_mt) end
+  function proto.require(name)
+    local slot = S.current
+    local env = proto.library and slot.imported[id].env or slot.env
+    if type(name) == "string" and (proto.allowed[name] or always[name]) then
+      local value = env[name]
+      if value ~= nil then return value end
+    end
+    return missing_module(proto, name)
+  end
+  return proto
+end
+
+-- Run a library once per slot; returns what it exports.
+function import(id, durable)
+  local slot = S.current
+  local imported = slot.imported
+  if not imported then
+    imported = {}
+    slot.imported = imported
+  end
+  local library = imported[id]
+  if library then return library.exports end
+  local definition = definitions[id]
+  if not definition then
+    return error(S.new_error("NotFound", "library " .. id .. " does not exist"), 0)
+  end
+  local key = (durable and "durable " or "plain ") .. id
+  local proto, err = protos[key], nil
+  if not proto then
+    proto, err = prepare(id, definition, durable)
+    if not proto then return error(err, 0) end
+    proto.library = true
+    protos[key] = proto
+  end
+  library = { env = proto.new_env() }
+  imported[id] = library
+  local exports = proto.body(library.env)()
+  if exports == nil then exports = library.env end
+  library.exports = exports
+  return exports
+end
+
+-- The function that `method` names, or nil.
+local function method_of(exports, env, method)
+  if type(exports) == "table" and type(exports[method]) == "function" then return exports[method] end
+  local global = rawget(env, method)
+  if type(global) == "function" then return global end
+  if type(exports) == "function" then return exports end
+  return nil
+end
+
+-- The compiled definition of an entry; proto.start(arguments, count) runs it as a task.
+function S.proto(id)
+  local proto = protos[id]
+  if proto then return proto end
+  local definition = definitions[id]
+  if not definition then
+    return nil, S.new_error("NotFound", "entry " .. tostring(id) .. " does not exist or cannot run here")
+  end
+  local err
+  proto, err = prepare(id, definition, definition.kind == "workflow.lua")
+  if not proto then return nil, err end
+  local method, body, new_env = definition.method, proto.body, proto.new_env
+  if method == "" then
+    function proto.start(arguments, count)
+      local env = new_env()
+      S.current.env = env
+      return body(env)(unpack(arguments, 1, count))
+    end
+  else
+    function proto.start(arguments, count)
+      local env = new_env()
+      S.current.env = env
+      local f = method_of(body(env)(), env, method)
+      if not f then
+        return error(S.new_error("Invalid", id .. ': its source defines no function "' .. method .. '"'), 0)
+      end
+      return f(unpack(arguments, 1, count))
+    end
+  end
+  -- Names of the functions that the source offers once its chunk has run; for `perdure check`.
+  function proto.offers()
+    local env = new_env()
+    S.current.env = env
+    local exports = body(env)()
+    if method == "" or method_of(exports, env, method) then return { found = true } end
+    local names = {}
+    for _, scope in pairs({ env, type(exports) == "table" and exports or {} }) do
+      for name, value in pairs(scope) do
+        if type(name) == "string" and type(value) == "function" then names[#names + 1] = name end
+      end
+    end
+    sort(names)
+    return { found = false, names = names }
+  end
+  protos[id] = proto
+  return proto
+end
