@@ -9,10 +9,12 @@ JournalError
 ├── JournalClosedError    used after close()
 ├── JournalFullError      no space on disk or in the address space; transient
 ├── JournalIOError        the disk failed to write or to sync; transient unless it says otherwise
+├── JournalLossError      earlier units were lost since the caller last looked; see Journal.submit
 ├── UnitError             one unit holds what cannot be written; raised where the unit is built
 └── BadRecordError        one value fails its checksum; it hurts one run and nothing else
 
-After a JournalFullError or JournalIOError nothing of the batch is in the journal.
+A unit that is answered with an error is not in the journal, nor is any that was submitted after it
+and before that answer.
 """
 
 from __future__ import annotations
@@ -69,6 +71,10 @@ class JournalIOError(JournalError):
     """
 
 
+class JournalLossError(JournalError):
+    """A unit was submitted on top of units that are lost."""
+
+
 class UnitError(JournalError):
     """A key or value of a unit cannot be written."""
 
@@ -111,8 +117,6 @@ def translate(error: Exception, path: str) -> JournalError:
         return error
     if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError)):
         return corrupt(path, str(error))
-    if isinstance(error, lmdb.BadValsizeError):
-        return UnitError(f"journal {path}: LMDB takes no key or value of that size ({error})")
     code = error.errno if isinstance(error, OSError) else getattr(error, "code", None)
     if code in _FULL or isinstance(error, lmdb.MapFullError):
         return JournalFullError(f"journal {path}: no space ({error}): make room, nothing is lost")

@@ -63,7 +63,7 @@ def open_files(path: str, map_size: int, *, create: bool = False, readonly: bool
 
     Without `create` a missing or empty data file is damage: LMDB itself would make a new one.
 
-    Raises JournalFormatError, JournalCorruptError, JournalPathError or JournalFullError.
+    Raises JournalFormatError, JournalCorruptError or JournalPathError.
     """
     lost = corrupt(path, "data.mdb is missing or empty")
     if not create and not readonly and not data_size(path):
@@ -73,6 +73,7 @@ def open_files(path: str, map_size: int, *, create: bool = False, readonly: bool
             path,
             map_size=map_size,
             readonly=readonly,
+            mode=0o644,
             max_dbs=16,
             max_spare_txns=1,
         )

@@ -72,17 +72,30 @@ class Journal(Store):
             on_progress(_found(folder, env))
         return journal
 
-    def submit(self, unit: Unit, done: Done) -> None:
+    def submit(self, unit: Unit, done: Done, *, losses: int | None = None) -> None:
         """Hand a unit to the writer; `done` is called once, on the writer thread.
 
         Units are committed in the order of submission. `done(None)` means that the unit is on disk,
-        synced. `done(error)` means that nothing of it is: JournalFullError and JournalIOError fail
-        a whole batch and may pass; other errors are the unit's own. `done` should only hand on: the
-        next commit waits for it. What it raises is logged.
+        synced. `done(error)` means that nothing of it is, nor of any unit that was submitted after
+        it and before this answer: a unit never lands on top of a lost one. JournalFullError and
+        JournalIOError may pass. `done` should only hand on: the next commit waits for it. What it
+        raises is logged.
 
-        Raises JournalClosedError after close(), JournalForkedError in a forked child.
+        Args:
+            losses: `journal.losses` as it was when the caller last knew that all it had submitted
+                was on disk or on its way. A caller that hears of losses later than they happen
+                (from an inbox, say) gives it, and is refused what rests on a lost unit; it then
+                reads `losses` and, from the journal, how its runs stand. None: never refused.
+
+        Raises JournalLossError when `losses` is out of date, JournalClosedError after close(),
+        JournalForkedError in a forked child.
         """
-        self._writer.submit(unit, done)
+        self._writer.submit(unit, done, losses)
+
+    @property
+    def losses(self) -> int:
+        """How often units were answered with an error since the journal was opened."""
+        return self._writer.losses
 
     def next_run(self) -> int:
         """A number for a new run, above all that ever had a row; some may be skipped."""

@@ -15,7 +15,7 @@ from typing import Final
 from journal import faults
 from journal.batch import Batches
 from journal.environment import Environment
-from journal.errors import JournalClosedError, JournalFullError, JournalIOError
+from journal.errors import JournalClosedError, JournalLossError
 from journal.unit import Unit
 
 #: Called on the writer thread: None once the unit is on disk, else why it is not.
@@ -45,18 +45,31 @@ class Writer:
         self._env = env
         self._batches = Batches(highest_run)
         self._queue: SimpleQueue[_Item | None] = SimpleQueue()
+        # Guards what follows together with the queue: nothing comes behind the None of close(), and
+        # nothing that rests on a lost unit behind the loss.
         self._lock = threading.Lock()
         self._closed = False
+        self._losses = 0
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, unit: Unit, done: Done) -> None:
+    @property
+    def losses(self) -> int:
+        """How often units were lost."""
+        return self._losses
+
+    def submit(self, unit: Unit, done: Done, losses: int | None) -> None:
         """Queue a unit; see Journal.submit."""
         self._env.check_process()
         faults.point(SUBMIT_BEFORE)
-        with self._lock:  # nothing may follow the None that close() queues
+        with self._lock:
             if self._closed:
                 raise JournalClosedError(f"journal {self._env.path} is closed")
+            if losses not in (None, self._losses):
+                raise JournalLossError(
+                    f"journal {self._env.path}: units that this one may rest on were lost: read "
+                    "how its run stands, and build it anew"
+                )
             self._queue.put((unit, done))
         faults.point(SUBMIT_AFTER)
 
@@ -91,19 +104,24 @@ class Writer:
         units = [unit for unit, _ in batch]
         try:
             self._env.write(lambda txn, handles: self._batches.apply(txn, handles, units))
-        except (JournalFullError, JournalIOError) as error:
-            _answer(batch, error)
         except Exception as error:
-            if len(batch) == 1:
-                logger.exception("journal %s: a unit cannot be written", self._env.path)
-                _answer(batch, error)
-            else:
-                # One unit met a damaged page, say: the others need not share its fate.
-                for item in batch:
-                    self._write([item])
+            logger.error("journal %s: %s", self._env.path, error)
+            _answer(batch + self._lose(), error)
         else:
             self._batches.committed(units)
             _answer(batch, None)
+
+    def _lose(self) -> list[_Item]:
+        """Take what is queued behind a lost batch: it may rest on that."""
+        lost: list[_Item] = []
+        with self._lock:
+            self._losses += 1
+            while not self._queue.empty():
+                if (item := self._queue.get()) is not None:
+                    lost.append(item)
+            if self._closed:
+                self._queue.put(None)
+        return lost
 
 
 def _answer(batch: list[_Item], error: Exception | None) -> None:
@@ -111,5 +129,5 @@ def _answer(batch: list[_Item], error: Exception | None) -> None:
         try:
             done(error)
             faults.point(DONE_AFTER)
-        except Exception:
+        except BaseException:  # SystemExit would end the thread, and with it the journal
             logger.exception("journal: the callback of a unit failed")

@@ -19,9 +19,10 @@ from pathlib import Path
 import pytest
 
 from journal import faults
-from journal.errors import JournalError, JournalFullError, JournalIOError
+from journal.errors import JournalError, JournalFullError, JournalIOError, JournalLossError
 from journal.journal import Journal
 from journal.verify import verify
+from journal.writer import BATCH_UNITS
 from tests.journal_lab import appending, commit, committed, running
 
 
@@ -30,7 +31,12 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
     with Journal.open(tmp_path / "journal", map_size=128 << 10) as journal:
         committed(journal, running(1), running(2), appending(1, ["first"]))
         yield journal
-        faults.arm(None)
+
+
+@pytest.fixture(autouse=True)
+def _disarmed() -> Iterator[None]:
+    yield
+    faults.arm(None)
 
 
 def redirect(journal: Journal, device: str, *, meta: bool) -> None:
@@ -153,27 +159,49 @@ def hold(journal: Journal) -> threading.Event:
     return go
 
 
-def test_a_unit_that_cannot_be_written_fails_alone(journal: Journal) -> None:
-    # Nothing a Unit takes is unwritable; so an op is planted that LMDB refuses: an empty key.
-    bad = appending(1, ["bad"])
-    bad.ops.append((0, 1, b"", b"value"))
+def test_no_unit_lands_on_top_of_a_lost_one(journal: Journal) -> None:
     answers: list[Exception | None] = []
     ended = threading.Event()
+    faults.arm("journal.commit.before:2:raise-enospc")  # the first holds the writer
     go = hold(journal)
-    for unit in (appending(1, ["before"]), bad, appending(1, ["after"])):
-        journal.submit(unit, answers.append)
-    journal.submit(appending(2, ["end"]), lambda _: ended.set())
+    for n in range(3 * BATCH_UNITS):
+        journal.submit(appending(1, [n]), answers.append, losses=0)
+    journal.submit(appending(1, ["last"]), lambda _: ended.set(), losses=0)
     go.set()
     assert ended.wait(30)
-    assert [type(answer).__name__ for answer in answers] == ["NoneType", "UnitError", "NoneType"]
-    assert [record for _, record in journal.history(1)] == [["first"], ["before"], ["after"]]
+    assert {type(answer) for answer in answers} == {JournalFullError}
+    assert len(answers) == 3 * BATCH_UNITS
+    assert journal.last_seq(1) == 1
+
+    assert journal.losses == 1
+    with pytest.raises(JournalLossError, match="build it anew"):
+        journal.submit(appending(1, ["rests on a lost one"]), answers.append, losses=0)
+    journal.submit(appending(1, ["knows"]), answers.append, losses=1)
+    committed(journal, appending(1, ["does not care"]))
+    assert [record[0] for _, record in journal.history(1)] == ["first", "knows", "does not care"]
 
 
+def test_a_loss_while_closing_still_closes(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path)
+    answers: list[Exception | None] = []
+    faults.arm("journal.commit.before:2:raise-eio")
+    go = hold(journal)
+    for _ in range(2 * BATCH_UNITS):
+        journal.submit(appending(1, ["lost"]), answers.append)
+    closing = threading.Thread(target=journal.close)
+    closing.start()
+    go.set()
+    closing.join(30)
+    assert not closing.is_alive()
+    assert {type(answer) for answer in answers} == {JournalIOError}
+
+
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit, KeyboardInterrupt])
 def test_a_callback_that_raises_is_logged_and_nothing_else(
-    journal: Journal, caplog: pytest.LogCaptureFixture
+    journal: Journal, caplog: pytest.LogCaptureFixture, error: type[BaseException]
 ) -> None:
     def done(_: Exception | None) -> None:
-        raise RuntimeError("the caller's own")
+        raise error("the caller's own")
 
     journal.submit(appending(1, ["second"]), done)
     committed(journal, appending(1, ["third"]))
