@@ -54,8 +54,8 @@ local function amount(whole, fraction, unit)
   if not number or number > maxinteger // unit then
     return nil
   end
-  local digits = tonumber(sub(fraction, 1, 18)) or 0
-  local scale = 10.0 ^ (#fraction < 18 and #fraction or 18)
+  local digits = tonumber(sub(fraction, 1, 19)) or 0
+  local scale = 10.0 ^ (#fraction < 19 and #fraction or 19)
   local ns = number * unit + tointeger(digits * (unit / scale) // 1)
   return ns >= 0 and ns or nil
 end
