@@ -5,8 +5,8 @@
 -- S.is_duration(v) -> boolean
 -- S.to_ns(v) -> integer of nanoseconds; or nil, err INVALID. v is a Duration, a number of nanoseconds
 --     (a fraction is cut off) or text as of Go's time.ParseDuration, with "d" (24 h) and "w" (7 d) too.
--- Returns the part of the module `time` about durations: the constants NANOSECOND … HOUR in nanoseconds and
--- parse_duration(v) -> Duration | nil, err.
+-- S.time: the module `time`, returned too, which this file begins, locations continues and time completes.
+--     Here: the constants NANOSECOND … HOUR in nanoseconds; parse_duration(v) -> Duration | nil, err.
 --
 -- Durations compare; they add and subtract anything that counts as one; a number multiplies or divides
 -- them. tostring is Go's: "1h30m0s". Beyond 64 bits of nanoseconds (292 years) text is refused.
@@ -260,6 +260,7 @@ local time = {
   MINUTE = MINUTE,
   HOUR = HOUR,
 }
+S.time = time
 
 function time.parse_duration(v)
   local ns, err = to_ns(v)
