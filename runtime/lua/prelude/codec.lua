@@ -13,6 +13,7 @@
 -- S.pack_args(...) -> bytes        the same with n = select("#", ...)
 -- S.decode_args(bytes) -> ...      all elements of the array, trailing nils included
 -- S.copy(v) -> v                   what decode(encode(v)) gives, without the bytes
+-- S.sort_strings(list, n): sorts list[1..n] bytewise, in place; nothing may follow
 -- S.enc_int(i), S.enc_str(s), S.enc_bin(s), S.enc_arr_header(n) -> bytes, for writing commands
 --
 -- Raises error objects of kind Invalid: a key that is no number, string or boolean; a cyclic table;
@@ -58,12 +59,19 @@ local function explain(v, path, depth, above)
     return "nesting deeper than " .. MAX_DEPTH .. " tables"
   end
   above[v] = path
+  local places, items = {}, {}
   for k, item in next, v do
     local kind = type(k)
     if kind ~= "string" and kind ~= "number" and kind ~= "boolean" then
       return "a table key must be a string, a number or a boolean: " .. path .. " has a " .. (S.own_name(k) or kind) .. " as key"
+    elseif type(item) == "table" then
+      local place = at_key(path, k)
+      places[#places + 1], items[place] = place, item
     end
-    local problem = explain(item, at_key(path, k), depth + 1, above)
+  end
+  sort(places) -- so that every run blames the same place
+  for i = 1, #places do
+    local problem = explain(items[places[i]], places[i], depth + 1, above)
     if problem then
       return problem
     end
@@ -181,7 +189,7 @@ local function bytewise(a, b)
   end
 end
 
--- Sorts keys[1..n]. `<` follows the collation of the process, which a library may have changed from
+-- `<` follows the collation of the process, which a library may have changed from
 -- that of C: only there "a" does not come before "B".
 local function sort_strings(keys, n)
   if "a" < "B" then
@@ -199,6 +207,8 @@ local function sort_strings(keys, n)
     end
   end
 end
+
+S.sort_strings = sort_strings
 
 -- Encoding --------------------------------------------------------------------------------------
 

@@ -11,7 +11,8 @@
 local S = ...
 local getmetatable = debug.getmetatable
 local math_type, maxinteger, mininteger = math.type, math.maxinteger, math.mininteger
-local error, next, setmetatable, type = error, next, setmetatable, type
+local upper = string.upper
+local error, setmetatable, type = error, setmetatable, type
 local to_ns, new_duration, offset_at = S.to_ns, S.new_duration, S.offset_at
 local is_location, utc = S.is_location, S.utc
 
@@ -92,14 +93,17 @@ end
 
 function methods.add_date(self, years, months, days)
   check(self, "add_date")
-  for name, value in next, { years = years, months = months, days = days } do
-    if math_type(value) ~= "integer" then
-      return nil, S.bad_argument("time:add_date", name, "an integer", value)
-    end
+  years, months, days = years or 0, months or 0, days or 0
+  if math_type(years) ~= "integer" then
+    return nil, S.bad_argument("time:add_date", "years", "an integer", years)
+  elseif math_type(months) ~= "integer" then
+    return nil, S.bad_argument("time:add_date", "months", "an integer", months)
+  elseif math_type(days) ~= "integer" then
+    return nil, S.bad_argument("time:add_date", "days", "an integer", days)
   end
   local civil = civil_seconds(self)
   local year, month, day = S.civil_from_days(civil // 86400)
-  year, month, day = year + (years or 0), month + (months or 0), day + (days or 0)
+  year, month, day = year + years, month + months, day + days
   return from_civil(year, month, day, civil % 86400, self[NANOS], self[LOCATION])
 end
 
@@ -328,10 +332,10 @@ end
 local time = S.time
 
 for i = 1, 12 do
-  time[S.month_names[i]:upper()] = i
+  time[upper(S.month_names[i])] = i
 end
 for i = 1, 7 do
-  time[S.weekday_names[i]:upper()] = i - 1
+  time[upper(S.weekday_names[i])] = i - 1
 end
 
 time.RFC3339, time.RFC3339NANO = RFC3339, "2006-01-02T15:04:05.999999999Z07:00"
