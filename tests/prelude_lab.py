@@ -12,6 +12,9 @@ import runtime.lua.prelude
 
 PRELUDE = Path(runtime.lua.prelude.__path__[0])
 
+#: The files of the codec, to be loaded after objects and errors.
+CODEC = ("payload_faults", "codec", "copy", "decode")
+
 
 class Lab:
     """Loads prelude files with a shared table `S`, and runs Lua that sees it and their modules.

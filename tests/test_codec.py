@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from runtime.codec import decode, decode_args, encode, encode_args
 from runtime.errors import Kind, PerdureError
-from tests.prelude_lab import Lab
+from tests.prelude_lab import CODEC, Lab
 
-LAB = Lab("objects", "errors", "codec")
+LAB = Lab("objects", "errors", *CODEC)
 THROUGH_LUA = LAB.run("return function(bytes) return S.encode(S.decode(bytes)) end")
 ARGS_THROUGH_LUA = LAB.run("return function(bytes) return S.pack_args(S.decode_args(bytes)) end")
 COPIED_IN_LUA = LAB.run("return function(bytes) return S.encode(S.copy(S.decode(bytes))) end")

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.prelude_lab import Lab
+from tests.prelude_lab import CODEC, Lab
 
-LAB = Lab("objects", "errors", "arguments", "codec", "duration")
+LAB = Lab("objects", "errors", "arguments", *CODEC, "duration")
 S = 1_000_000_000
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from runtime.codec import decode, encode
 from runtime.errors import PerdureError
-from tests.prelude_lab import Lab
+from tests.prelude_lab import CODEC, Lab
 
-LAB = Lab("objects", "errors", "codec")
+LAB = Lab("objects", "errors", *CODEC)
 
 
 @pytest.mark.parametrize(

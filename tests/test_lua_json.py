@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.codec import decode, encode
-from tests.prelude_lab import Lab
+from tests.prelude_lab import CODEC, Lab
 
-LAB = Lab("objects", "errors", "codec", "arguments", "json")
+LAB = Lab("objects", "errors", *CODEC, "arguments", "json")
 DECODED = LAB.run("return function(text) return S.encode((json.decode(text))) end")
 ENCODED = LAB.run("return function(bytes) return json.encode(S.decode(bytes)) end")
 

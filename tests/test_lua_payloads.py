@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from runtime.codec import decode, encode
-from tests.prelude_lab import Lab
+from tests.prelude_lab import CODEC, Lab
 
-LAB = Lab("objects", "errors", "codec")
+LAB = Lab("objects", "errors", *CODEC)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.prelude_lab import Lab
+from tests.prelude_lab import CODEC, Lab
 
 NOW = 1_700_000_000_123_456_789
 
@@ -30,9 +30,7 @@ def zone_offset(name: bytes, seconds: int) -> tuple[int, bytes] | None:
 
 
 TIME = ["duration", "calendar", "locations", "layout", "time_format", "time_parse", "time"]
-LAB = Lab(
-    "objects", "errors", "arguments", "codec", *TIME, zone_offset=zone_offset, now=lambda: NOW
-)
+LAB = Lab("objects", "errors", "arguments", *CODEC, *TIME, zone_offset=zone_offset, now=lambda: NOW)
 LAB.run("""
     t = time.date(2009, 2, 5, 5, 0, 57, 12345600)
     berlin = time.load_location("Europe/Berlin")

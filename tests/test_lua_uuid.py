@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.prelude_lab import Lab
+from tests.prelude_lab import CODEC, Lab
 
 NOW = 1_700_000_000_123_456_789
 LAB = Lab(
-    *("objects", "errors", "codec", "arguments", "uuid"),
+    *("objects", "errors", *CODEC, "arguments", "uuid"),
     now=lambda: NOW,
     random=lambda n: bytes(range(0xF0, 0xF0 + n)),
     digest=lambda name, data: hashlib.new(name.decode(), data).digest(),

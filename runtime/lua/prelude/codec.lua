@@ -1,4 +1,4 @@
--- The canonical value codec: msgpack, byte for byte what runtime/codec.py writes.
+-- The canonical value codec, writing side: msgpack, byte for byte what runtime/codec.py writes.
 --
 -- One value has one encoding: integers in their shortest form, floats always as float64, map keys
 -- sorted (numbers by value, then strings bytewise, then false and true), strings that are UTF-8 as str
@@ -7,90 +7,34 @@
 -- message, retryable, details, context, trace]; objects with `mt.__data` (see objects) travel as that data.
 -- Functions, coroutines, userdata and all other objects become nil, and so vanish from maps.
 --
--- Needs: objects, errors. Nothing here yields or runs code of users.
--- S.encode(v) -> bytes             S.decode(bytes) -> v
+-- Needs: objects, errors, payload_faults. Nothing here yields or runs code of users.
+-- S.encode(v) -> bytes
 -- S.encode_args(n, ...) -> bytes   an array of exactly n elements, trailing nils included
 -- S.pack_args(...) -> bytes        the same with n = select("#", ...)
--- S.decode_args(bytes) -> ...      all elements of the array, trailing nils included
--- S.copy(v) -> v                   what decode(encode(v)) gives, without the bytes
 -- S.sort_strings(list, n): sorts list[1..n] bytewise, in place; nothing may follow
 -- S.enc_int(i), S.enc_str(s), S.enc_bin(s), S.enc_arr_header(n) -> bytes, for writing commands
 --
 -- Raises error objects of kind Invalid: a key that is no number, string or boolean; a cyclic table;
--- nesting deeper than 100; more than 4 million values; bytes that are not of this codec.
+-- nesting deeper than 100; more than 4 million values.
 local S = ...
-local own, new_error, error_fields, invalid = S.own, S.new_error, S.error_fields, S.invalid
+local own, error_fields = S.own, S.error_fields
 local getmetatable = debug.getmetatable
-local byte, char, format, match, pack, unpack = string.byte, string.char, string.format, string.match, string.pack, string.unpack
-local sub = string.sub
-local concat, sort, table_unpack = table.concat, table.sort, table.unpack
+local byte, char, pack = string.byte, string.char, string.pack
+local concat, sort = table.concat, table.sort
 local math_type, utf8_len = math.type, utf8.len
-local error, next, pcall, rawget, rawlen, select = error, next, pcall, rawget, rawlen, select
-local tostring, type = tostring, type
+local next, rawget, rawlen, select, type = next, rawget, rawlen, select, type
 
-local MAX_DEPTH = 100
-local MAX_VALUES = 4000000
+local MAX_DEPTH, MAX_VALUES = S.max_depth, S.max_values
 local KEEP_PIECES = 4096 -- a larger buffer is given back to the collector
 local ERROR_EXT = 1
+local SCALAR = { string = true, number = true, boolean = true }
 
--- Failures: the fast paths only notice them; this walk finds the place and the words -------------
-
-local function at_key(path, k)
-  if type(k) == "string" and match(k, "^[%a_][%w_]*$") then
-    return path .. "." .. k
-  end
-  return path .. "[" .. (type(k) == "string" and format("%q", k) or tostring(k)) .. "]"
-end
-
-local function explain(v, path, depth, above)
-  if type(v) ~= "table" then
-    return nil
-  end
-  local mt = getmetatable(v)
-  local object = mt and own[mt]
-  if object == "error" then
-    local _, _, _, details = error_fields(v)
-    return explain(details, path .. ":details()", depth, above)
-  elseif object then
-    return mt.__data and explain(mt.__data(v), path .. ":data()", depth, above)
-  elseif above[v] then
-    return "cyclic table: " .. path .. " is " .. above[v] .. " again"
-  elseif depth == MAX_DEPTH then
-    return "nesting deeper than " .. MAX_DEPTH .. " tables"
-  end
-  above[v] = path
-  local places, items = {}, {}
-  for k, item in next, v do
-    local kind = type(k)
-    if kind ~= "string" and kind ~= "number" and kind ~= "boolean" then
-      return "a table key must be a string, a number or a boolean: " .. path .. " has a " .. (S.own_name(k) or kind) .. " as key"
-    elseif type(item) == "table" then
-      local place = at_key(path, k)
-      places[#places + 1], items[place] = place, item
-    end
-  end
-  sort(places) -- so that every run blames the same place
-  for i = 1, #places do
-    local problem = explain(items[places[i]], places[i], depth + 1, above)
-    if problem then
-      return problem
-    end
-  end
-  above[v] = nil
-  return nil
-end
-
-local root -- the value being encoded or copied, for explain
+local root -- the value being encoded, for its refusal
 
 local function fail()
   local v = root
   root = nil
-  error(invalid(explain(v, "$", 0, {}) or "nesting deeper than " .. MAX_DEPTH .. " tables"), 0)
-end
-
-local function too_large()
-  root = nil
-  error(invalid("more than " .. MAX_VALUES .. " values in one payload"), 0)
+  S.refuse_payload(v)
 end
 
 -- Scalars ---------------------------------------------------------------------------------------
@@ -211,8 +155,6 @@ end
 S.sort_strings = sort_strings
 
 -- Encoding --------------------------------------------------------------------------------------
-
-local SCALAR = { string = true, number = true, boolean = true }
 
 -- True for what becomes nil on its way.
 local function lost(v)
@@ -390,7 +332,7 @@ local function put_table(t, depth)
   elseif depth == MAX_DEPTH then
     return fail()
   elseif n > MAX_VALUES then
-    return too_large()
+    return S.refuse_size()
   end
   local length = array_length(t)
   if length then
@@ -445,210 +387,4 @@ end
 
 function S.pack_args(...)
   return S.encode_args(select("#", ...), ...)
-end
-
--- Copying ---------------------------------------------------------------------------------------
-
-local copied -- values copied so far
-
-local function copy(v, depth)
-  local kind = type(v)
-  if kind ~= "table" then
-    if SCALAR[kind] then
-      return v
-    end
-    return nil
-  end
-  local mt = getmetatable(v)
-  local object = mt and own[mt]
-  if object == "error" then
-    return v
-  elseif object then
-    return copy(mt.__data and mt.__data(v), depth)
-  elseif depth == MAX_DEPTH then
-    fail()
-  elseif copied > MAX_VALUES then
-    too_large()
-  end
-  local result = {}
-  for k, item in next, v do
-    if type(item) == "table" then
-      item = copy(item, depth + 1)
-    elseif not SCALAR[type(item)] then
-      item = nil
-    end
-    if not SCALAR[type(k)] then
-      fail()
-    end
-    copied = copied + 1
-    result[k] = item
-  end
-  return result
-end
-
-function S.copy(v)
-  if SCALAR[type(v)] then
-    return v
-  end
-  root, copied = v, 0
-  v = copy(v, 0)
-  root = nil
-  return v
-end
-
--- Decoding --------------------------------------------------------------------------------------
-
-local get -- (bytes, position) -> value, next position
-
-local function get_array(s, i, size)
-  local t = {}
-  for k = 1, size do
-    t[k], i = get(s, i)
-  end
-  return t, i
-end
-
-local function get_map(s, i, size)
-  local t, k, v = {}, nil, nil
-  for _ = 1, size do
-    k, i = get(s, i)
-    v, i = get(s, i)
-    t[k] = v
-  end
-  return t, i
-end
-
-local function get_string(s, i, size)
-  local after = i + size
-  if after > #s + 1 then
-    error("the bytes end too early", 0)
-  end
-  return sub(s, i, after - 1), after
-end
-
-local function get_error(s, i, size)
-  local tag, start = byte(s, i), i + 1
-  local fields, after = get(s, start)
-  if tag ~= ERROR_EXT or after ~= start + size then
-    error("an extension that is not an error", 0)
-  end
-  return new_error(fields[1], fields[2], fields[3], fields[4], fields[5], fields[6]), after
-end
-
-local function sized(reader, layout)
-  return function(s, i)
-    local size, after = unpack(layout, s, i)
-    return reader(s, after, size)
-  end
-end
-
-local function fixed(reader, size)
-  return function(s, i)
-    return reader(s, i, size)
-  end
-end
-
-local function number(layout)
-  return function(s, i)
-    return unpack(layout, s, i)
-  end
-end
-
-local readers = {
-  [0xc0] = function(_, i) return nil, i end,
-  [0xc2] = function(_, i) return false, i end,
-  [0xc3] = function(_, i) return true, i end,
-  [0xc4] = sized(get_string, ">I1"),
-  [0xc5] = sized(get_string, ">I2"),
-  [0xc6] = sized(get_string, ">I4"),
-  [0xc7] = sized(get_error, ">I1"),
-  [0xc8] = sized(get_error, ">I2"),
-  [0xc9] = sized(get_error, ">I4"),
-  [0xcb] = number(">d"),
-  [0xcc] = number(">I1"),
-  [0xcd] = number(">I2"),
-  [0xce] = number(">I4"),
-  [0xcf] = number(">i8"), -- never above 2^63 - 1
-  [0xd0] = number(">i1"),
-  [0xd1] = number(">i2"),
-  [0xd2] = number(">i4"),
-  [0xd3] = number(">i8"),
-  [0xd6] = fixed(get_error, 4),
-  [0xd7] = fixed(get_error, 8),
-  [0xd8] = fixed(get_error, 16),
-  [0xd9] = sized(get_string, ">I1"),
-  [0xda] = sized(get_string, ">I2"),
-  [0xdb] = sized(get_string, ">I4"),
-  [0xdc] = sized(get_array, ">I2"),
-  [0xdd] = sized(get_array, ">I4"),
-  [0xde] = sized(get_map, ">I2"),
-  [0xdf] = sized(get_map, ">I4"),
-}
-
-function get(s, i)
-  local b = byte(s, i)
-  if not b then
-    error("the bytes end too early", 0)
-  elseif b < 0x80 then
-    return b, i + 1
-  elseif b < 0x90 then
-    return get_map(s, i + 1, b - 0x80)
-  elseif b < 0xa0 then
-    return get_array(s, i + 1, b - 0x90)
-  elseif b < 0xc0 then
-    return get_string(s, i + 1, b - 0xa0)
-  elseif b >= 0xe0 then
-    return b - 0x100, i + 1
-  end
-  local reader = readers[b]
-  if not reader then
-    error("an unknown type byte", 0)
-  end
-  return reader(s, i + 1)
-end
-
-local function get_all(s)
-  local v, after = get(s, 1)
-  if after ~= #s + 1 then
-    error("bytes are left over", 0)
-  end
-  return v
-end
-
-local function checked(reader, s)
-  local ok, v = pcall(reader, s)
-  if ok then
-    return v
-  elseif type(v) == "string" and v ~= "not enough memory" then
-    error(invalid("not a value of this runtime: " .. v), 0)
-  end
-  error(v, 0) -- not ours to swallow: the runtime's kill
-end
-
-function S.decode(s)
-  return (checked(get_all, s))
-end
-
-local function get_args(s)
-  local b, size, i = byte(s, 1), 0, 2
-  if b and b >= 0x90 and b < 0xa0 then
-    size = b - 0x90
-  elseif b == 0xdc then
-    size, i = unpack(">I2", s, 2)
-  elseif b == 0xdd then
-    size, i = unpack(">I4", s, 2)
-  else
-    error("a list of arguments was expected", 0)
-  end
-  local t, after = get_array(s, i, size)
-  if after ~= #s + 1 then
-    error("bytes are left over", 0)
-  end
-  t.n = size
-  return t
-end
-
-function S.decode_args(s)
-  local t = checked(get_args, s)
-  return table_unpack(t, 1, t.n)
 end

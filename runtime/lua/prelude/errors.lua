@@ -4,7 +4,7 @@
 -- so that processes of one VM can share it instead of copying. Like a Go error it prints as
 -- "<context>: <message>"; the kind is read by `err:kind()`.
 --
--- Needs: objects. S.copy (codec) at run time. S.thread_name() -> string, if there, names the running
+-- Needs: objects. S.copy at run time. S.thread_name() -> string, if there, names the running
 --     coroutine for `call_stack`; without it every thread is "main".
 -- S.new_error(kind, message, retryable, details, context, trace) -> error; details are not copied.
 -- S.invalid(message) -> error of kind Invalid.

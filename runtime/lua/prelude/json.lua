@@ -1,6 +1,6 @@
 -- The module `json`: encode and decode.
 --
--- Needs: objects, errors, arguments, codec (S.sort_strings).
+-- Needs: objects, errors, arguments, codec.
 -- encode(v) -> text | nil, err. nil is "null", {} is "[]", keys 1..n make an array, keys that are strings an
 --     object with sorted keys. Integers and floats stay what they are: 1 is "1", 1.0 is "1.0". Times are
 --     RFC 3339 text, errors, durations and locations their text, messages and payloads their data.
