@@ -1,0 +1,42 @@
+"""What VMs need to know of the registry's entries."""
+
+from __future__ import annotations
+
+
+from runtime.config.registry import Entry, Registry
+from runtime.lua.machine import Definition
+
+#: Kinds whose source a machine runs.
+LUA_KINDS = ("function.lua", "library.lua", "process.lua", "workflow.lua")
+
+
+def definition(entry: Entry) -> Definition:
+    """The definition of one Lua entry."""
+    data = entry.data
+    pool = data.get("pool") or {}
+    return Definition(
+        kind=entry.kind,
+        source=data["source"],
+        chunk=data.get("source_path") or entry.id,
+        method=data.get("method") or "",
+        modules=list(data.get("modules") or ()),
+        imports=dict(data.get("imports") or {}),
+        inline=entry.kind == "function.lua" and pool.get("type", "inline") == "inline",
+    )
+
+
+def definitions(registry: Registry) -> dict[str, Definition]:
+    """All Lua entries."""
+    return {entry.id: definition(entry) for entry in registry.of_kind(*LUA_KINDS)}
+
+
+def with_imports(entry_id: str, known: dict[str, Definition]) -> dict[str, Definition]:
+    """The definition of an entry and of all libraries that it reaches."""
+    found: dict[str, Definition] = {}
+    queue: list[str] = [entry_id]
+    while queue:
+        id = queue.pop()
+        if id not in found and id in known:
+            found[id] = known[id]
+            queue.extend(known[id].imports.values())
+    return found

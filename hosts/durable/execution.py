@@ -1,0 +1,153 @@
+"""A live run: what its history amounts to, kept up to date record by record.
+
+The same bookkeeping serves a run that steps and one that is rebuilt from its history.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hosts.durable.records import Record, size_of
+from journal.records import RunRow
+from journal.unit import Unit
+from runtime import commands as c
+
+_ACTIVITY_ENDS = frozenset(
+    {"activity_completed", "activity_failed", "activity_timed_out", "activity_cancelled"}
+)
+_REQUESTS = frozenset({"message_sent", "child_requested", "control_sent", "name_requested"})
+_ANSWERS = frozenset({"message_answered", "child_started", "answered"})
+
+
+class Activity:
+    """An activity that has no result yet."""
+
+    __slots__ = ("alone", "attempt", "record", "scheduled")
+
+    def __init__(self, record: Record, scheduled: int) -> None:
+        self.record = record
+        self.scheduled = scheduled  #: workflow time, ns
+        self.attempt = 1
+        #: Boots in which it ran alone after a crash and took the node down again.
+        self.alone = 0
+
+
+class Execution:
+    """A run that is in memory; owned by the shard of its workflow id.
+
+    Attributes:
+        pid: PID of the workflow, as text.
+        definition: what the machine runs it as (see sources.py).
+        waiting: input records that are journaled, but no step has consumed.
+        fresh: input records that are neither.
+        acks: replies owed once the fresh inputs are on disk.
+        delivered: outbox rows of other runs that the fresh inputs settle.
+    """
+
+    __slots__ = (
+        "acks", "activities", "children", "context", "definition", "delivered", "ended", "fresh",
+        "length", "now", "pid", "requests", "row", "run", "size", "suspended", "timers", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, run: int, row: RunRow, pid: str) -> None:
+        self.run = run
+        self.row = row
+        self.pid = pid
+        self.definition = row.entry
+        self.now = 0
+        self.length = 0
+        self.size = 0
+        self.activities: dict[int, Activity] = {}
+        self.timers: dict[int, int] = {}
+        self.requests: dict[int, Record] = {}
+        self.children: dict[int, str] = {}
+        self.waiting: list[Record] = []
+        self.fresh: list[Record] = []
+        self.acks: list[Any] = []
+        self.delivered: list[tuple[int, int]] = []
+        self.suspended = row.status == "suspended"
+        self.ended = False
+        self.context: bytes | None = None
+
+    def count(self, records: list[Record]) -> None:
+        """Count records towards length and size of the history."""
+        self.length += len(records)
+        for record in records:
+            self.size += size_of(record)
+
+    def expects(self, record: Record) -> bool:
+        """Whether an answer is still wanted: the first one recorded wins."""
+        kind, seq = record[0], record[1]
+        if kind in _ACTIVITY_ENDS:
+            return seq in self.activities
+        if kind == "timer_fired":
+            return seq in self.timers
+        if kind == "child_ended":
+            return seq in self.children or seq in self.requests
+        if kind in _ANSWERS:
+            return seq in self.requests
+        return True
+
+    def consume(self, record: Record, unit: Unit | None) -> None:
+        """Note an input; index rows that it settles are deleted in `unit`."""
+        kind = record[0]
+        if kind in _ACTIVITY_ENDS:
+            self.activities.pop(record[1], None)
+            if unit is not None:
+                unit.del_activity(self.run, record[1])
+        elif kind == "timer_fired":
+            due = self.timers.pop(record[1], None)
+            if unit is not None and due is not None:
+                unit.del_timer(self.run, record[1], due)
+        elif kind in _ANSWERS or kind == "child_ended":
+            seq = record[1]
+            request = self.requests.pop(seq, None)
+            if unit is not None and request is not None:
+                unit.del_outbox(self.run, seq)
+                if request[0] == "message_sent":
+                    unit.del_dedupe(send_key(self.run, seq).encode())
+            if kind == "child_started" and record[2] and request is not None:
+                self.children[seq] = request[3]
+            elif kind == "child_ended":
+                self.children.pop(seq, None)
+
+    def issue(self, record: Record, unit: Unit | None) -> None:
+        """Note a command; index rows that it needs are put in `unit`."""
+        kind = record[0]
+        if kind == "activity_scheduled":
+            self.activities[record[1]] = Activity(record, self.now)
+            if unit is not None:
+                unit.put_activity(self.run, record[1], [1, 0])
+        elif kind == "timer_started":
+            due = self.now + record[2]
+            self.timers[record[1]] = due
+            if unit is not None:
+                unit.put_timer(self.run, record[1], due)
+        elif kind == "timer_cancelled":
+            stale = self.timers.pop(record[1], None)
+            if unit is not None and stale is not None:
+                unit.del_timer(self.run, record[1], stale)
+        elif kind in _REQUESTS:
+            self.requests[record[1]] = record
+            if unit is not None:
+                unit.put_outbox(self.run, record[1], None)
+
+    def clear(self, unit: Unit) -> None:
+        """The run ends: nothing of it is pending any more."""
+        for seq in self.activities:
+            unit.del_activity(self.run, seq)
+        for seq, due in self.timers.items():
+            unit.del_timer(self.run, seq, due)
+        for seq in self.requests:
+            unit.del_outbox(self.run, seq)
+        unit.del_ready(self.run)
+
+
+def send_key(run: int, seq: int) -> str:
+    """Idempotency key of a message from one run to another of its journal."""
+    return f"run:{run}:{seq}"
+
+
+def is_exec(record: Record) -> bool:
+    """Whether a child_requested record waits for the child's result."""
+    return bool(record[5] & c.EXEC)

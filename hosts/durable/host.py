@@ -1,0 +1,240 @@
+"""The workflow host: durable runs on an LMDB journal."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from hosts.calls import Calls
+from hosts.clients import Clients
+from hosts.durable.activities import Activities
+from hosts.durable.deadlines import Deadlines
+from hosts.durable.options import ONCE, RetryPolicy, start_options
+from hosts.durable.records import Record
+from hosts.durable.recovery import Recovery
+from hosts.durable.shard import Parts, Shard
+from hosts.timers import Timers
+from journal.errors import BadRecordError
+from journal.journal import Journal
+from journal.records import RunRow
+from runtime.errors import Kind, PerdureError
+from runtime.ids import check_name
+from runtime.inputs import Input
+from runtime.lua.machine import Definition, Machine
+from runtime.routing.router import Router, SpawnRequest, key_of, reply_of
+
+logger = logging.getLogger(__name__)
+
+
+class WorkflowHost:
+    """A `workflow.host` service (and a `temporal.worker` whose client is a journal).
+
+    Args:
+        journal: gives the open journal when the host starts.
+        versioning, on_error: what the workflow entries say, by id.
+        retry_of: `meta.options.retry` of a function's entry, or None.
+        workers: shards, each a VM worker.
+    """
+
+    def __init__(
+        self,
+        host_id: str,
+        definitions: dict[str, Definition],
+        journal: Callable[[], Journal],
+        router: Router,
+        clients: Clients,
+        calls: Calls,
+        timers: Timers,
+        *,
+        task_queue: str = "",
+        workers: int = 1,
+        fuel: int = 100_000_000,
+        memory: int = 1 << 29,
+        activities: int = 1000,
+        retry_policy: RetryPolicy = ONCE,
+        versioning: dict[str, str] | None = None,
+        on_error: dict[str, str] | None = None,
+        retry_of: Callable[[str], Any] = lambda target: None,
+    ) -> None:
+        self.id = host_id
+        self._definitions = definitions
+        self._open_journal = journal
+        self._router = router
+        self._clients = clients
+        self._calls = calls
+        self._timers = timers
+        self._task_queue = task_queue
+        self._worker_count = workers
+        self._fuel = fuel
+        self._memory = memory
+        self._activities = activities
+        self._retry_policy = retry_policy
+        self._versioning = versioning or {}
+        self._on_error = on_error or {}
+        self._retry_of = retry_of
+        self._shards: list[Shard] = []
+        self._journal: Journal | None = None
+        self._deadlines: Deadlines | None = None
+
+    # As a service ---------------------------------------------------------------------------------
+
+    def attach(self, on_exit: Callable[[PerdureError | None], None]) -> None:
+        """A workflow host does not end by itself."""
+
+    def start(self) -> None:
+        """Open for work, and take up what the last boot left: timers, activities, requests."""
+        journal = self._open_journal()
+        self._journal = journal
+        self._deadlines = Deadlines(journal, self._timers, self._owner_of)
+        parts = Parts(
+            self.id, self._task_queue, journal, self._router, self._definitions,
+            self._versioning, self._on_error,
+        )  # fmt: skip
+        self._shards = []
+        for index in range(self._worker_count):
+            ref = Shard.start(
+                f"{self.id} worker {index}", parts, self._machine, self._make_activities,
+                self._deadlines, self._owner_of,
+            )  # fmt: skip
+            shard = ref._actor_weakref()
+            assert shard is not None
+            self._shards.append(shard)
+        self._recover(journal)
+        self._router.attach(self, self._task_queue)
+        self._deadlines.start()
+
+    def stop(self) -> None:
+        """Leave the runs where they are; the next boot goes on."""
+        self._router.detach(self)
+        if self._deadlines is not None:
+            self._deadlines.stop()
+        for shard in self._shards:
+            shard.actor_ref.stop()
+        self._shards = []
+
+    def _recover(self, journal: Journal) -> None:
+        pending: dict[int, None] = {}
+        bad: Callable[[BadRecordError], None] = lambda error: logger.error("%s", error)  # noqa: E731
+        for run in journal.ready(on_bad=bad):
+            pending[run] = None
+        interrupted: list[tuple[Shard, int, int]] = []
+        for row in journal.activities(on_bad=bad):
+            owner = self._owner_of(row.run)
+            if owner is not None:
+                interrupted.append((owner, row.run, row.seq))
+        for row in journal.outbox(on_bad=bad):
+            owner = self._owner_of(row.run)
+            run_row = journal.run(row.run)
+            if owner is None or run_row is None:
+                continue
+            if run_row.is_open:
+                pending[row.run] = None
+            else:
+                end = owner.end_of_run(row.run)
+                owner.post(partial(owner.outbox.tell_parent, row.run, run_row, *end))
+        for run in pending:
+            owner = self._owner_of(run)
+            if owner is not None:
+                owner.post(partial(owner.resume, run))
+        Recovery(interrupted, self._shards, self._timers).start()
+
+    def _machine(self) -> Machine:
+        machine = Machine(self.id, 1, self._timers.clock, fuel=self._fuel, memory=self._memory)
+        machine.define(self._definitions)
+        return machine
+
+    def _make_activities(self, shard: Shard) -> Activities:
+        limit = max(1, self._activities // self._worker_count)
+        return Activities(shard, self._calls, self._retry_of, self._retry_policy, limit)
+
+    def _shard_of(self, workflow_id: str) -> Shard:
+        return self._shards[zlib.crc32(workflow_id.encode()) % len(self._shards)]
+
+    def _owner_of(self, run: int) -> Shard | None:
+        row = self._journal.run(run) if self._journal is not None else None
+        if row is None or row.host != self.id or not self._shards:
+            return None
+        return self._shard_of(row.workflow_id)
+
+    # As a host ------------------------------------------------------------------------------------
+
+    def deliver(self, item: Input) -> None:
+        kind, pid = item[0], item[1]
+        workflow_id = pid[pid.index("|") + 1 : -1]
+        if not self._shards:
+            error = PerdureError(Kind.UNAVAILABLE, f"{self.id} is not running", True)
+            if kind in ("message", "control"):
+                self._router.refuse(reply_of(item), error)
+            return
+        shard = self._shard_of(workflow_id)
+        if kind == "message":
+            _, _, topic, sender, args = item[:5]
+            shard.post(
+                partial(
+                    shard.message, workflow_id, topic, sender, args, reply_of(item), key_of(item)
+                )
+            )
+        elif kind == "answer":
+            shard.post(partial(shard.answered, workflow_id, *item[2:5]))
+        elif kind == "signal":
+            shard.post(partial(shard.event, workflow_id, item[2]))
+        elif kind == "control":
+            _, _, verb, sender, reason = item[:5]
+            shard.post(partial(shard.control, workflow_id, verb, sender, reason, reply_of(item)))
+        elif kind == "outcome":
+            shard.post(partial(shard.outcome, workflow_id, (item[2], item[3])))
+
+    def spawn(self, request: SpawnRequest) -> None:
+        definition = self._definitions.get(request.entry)
+        try:
+            if definition is None:
+                raise PerdureError(Kind.NOT_FOUND, f"{request.entry} does not exist")
+            if definition.kind != "workflow.lua":
+                raise PerdureError(
+                    Kind.INVALID,
+                    f"{request.entry} is a {definition.kind}: {self.id} runs workflows (workflow.lua)",
+                )
+            options = start_options(request.settings)
+            workflow_id = options.workflow_id or request.name or str(uuid.uuid4())
+            check_name(workflow_id, "workflow id")
+            if not self._shards:
+                raise PerdureError(Kind.UNAVAILABLE, f"{self.id} is not running", True)
+        except PerdureError as error:
+            for key in ("reply", "outcome"):
+                self._router.refuse(request.start.get(key), error)  # type: ignore[arg-type]
+            return
+        shard = self._shard_of(workflow_id)
+        shard.post(partial(shard.start_run, request, workflow_id, options))
+
+    # For people -----------------------------------------------------------------------------------
+
+    def runs(
+        self, limit: int | None = None, open_only: bool = False
+    ) -> Iterator[tuple[int, RunRow]]:
+        """Runs of this host, the newest first."""
+        if self._journal is None:
+            return
+        count = 0
+        for number, row in self._journal.runs(newest_first=True):
+            if row.host == self.id and (row.is_open or not open_only):
+                yield number, row
+                count += 1
+                if limit is not None and count >= limit:
+                    return
+
+    def run(self, workflow_id: str) -> tuple[int, RunRow]:
+        """The current or last run of a workflow id; raises PerdureError NOT_FOUND."""
+        number = self._journal.run_of(workflow_id) if self._journal is not None else None
+        row = self._journal.run(number) if self._journal is not None and number else None
+        if number is None or row is None or row.host != self.id:
+            raise PerdureError(Kind.NOT_FOUND, f"{self.id} has no workflow {workflow_id}")
+        return number, row
+
+    def history(self, run: int) -> list[tuple[int, Record]]:
+        """The history of a run: (sequence number, record)."""
+        assert self._journal is not None
+        return self._journal.history(run)

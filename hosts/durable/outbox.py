@@ -1,0 +1,82 @@
+"""What a run asked of the rest of the node: performed after the commit, answered by an input record."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from hosts import effects
+from hosts.durable.execution import Execution, is_exec, send_key
+from hosts.durable.records import Record
+from journal.records import RunRow
+from runtime import commands as c
+from runtime import inputs
+from runtime.codec import decode, encode
+
+if TYPE_CHECKING:
+    from hosts.durable.shard import Shard
+
+_ANSWER_RECORDS = {"message_sent": "message_answered", "child_requested": "child_started"}
+
+
+class Outbox:
+    """Performs the requests of a shard's runs.
+
+    After a crash a request is performed again. Runs of the same journal notice: messages carry a key, and a
+    child knows which request it came from.
+    """
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+
+    def perform(self, execution: Execution, command: c.Command) -> None:
+        """Do what a committed command asks for."""
+        router = self._shard.parts.router
+        if isinstance(command, c.Send):
+            effects.send(router, command, send_key(execution.run, command.seq))
+        elif isinstance(command, c.Spawn):
+            request = effects.spawn_request(command)
+            request.parent = (self._shard.journal.journal_id, execution.run, command.seq)
+            router.spawn(request)
+        elif isinstance(command, c.Control):
+            effects.control(router, command)
+        elif isinstance(command, c.Name):
+            effects.name(router, command)
+
+    def silent(self, command: c.Command) -> None:
+        """Do what leaves no trace in the history."""
+        if isinstance(command, c.Log):
+            effects.log(command, "")
+
+    def answer_record(self, request: Record, seq: int, ok: bool, value: bytes) -> Record:
+        """The record of the answer to a request."""
+        if request[0] == "child_requested" and is_exec(request):
+            at = self._shard.deadlines.wall()
+            return ["child_ended", seq, ok, value, "", True, at]
+        return [_ANSWER_RECORDS.get(request[0], "answered"), seq, ok, value]
+
+    def send_exit(self, watcher: str, pid: str, at: int, ok: bool, value: bytes) -> None:
+        """Tell a watcher how a run ended."""
+        result = {"value" if ok else "error": decode(value)}
+        event = {"kind": "pid.exit", "from": pid, "at": at, "result": result}
+        self._shard.parts.router.deliver(inputs.signal(watcher, encode(event)))
+
+    def tell_parent(self, child: int, row: RunRow, ok: bool, value: bytes) -> None:
+        """Tell the parent run how its child ended."""
+        shard = self._shard
+        parent = shard.journal.run(row.parent)
+        pid = f"{{{row.host}|{row.workflow_id}}}"
+        owner = shard.owner_of(row.parent) if parent is not None else None
+        if owner is not None:
+            owner.post(
+                partial(
+                    owner.child_ended,
+                    row.parent,
+                    row.parent_seq,
+                    child,
+                    pid,
+                    ok,
+                    value,
+                    row.ended_ns,
+                )
+            )

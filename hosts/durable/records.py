@@ -1,0 +1,168 @@
+"""Between the machine and the history: commands and inputs as records, and back.
+
+A history is a sequence of input records, then a `step` that says how many of them it consumed and at what
+workflow time, then a record of each command that the step gave. Records that are neither (an attempt
+of an activity) explain the run to a reader and are passed over on replay.
+
+    started {…}                                        message topic from args
+    activity_completed|failed|timed_out|cancelled seq value
+    timer_fired seq                                    message_answered|child_started|answered seq ok value
+    child_ended seq ok value pid exec at                event value
+    cancel_requested from reason
+    step now consumed machine_version
+    activity_scheduled seq target args options context activity_cancel_requested seq
+    timer_started seq ns                               timer_cancelled seq
+    message_sent seq dest topic args                   child_requested seq entry host args flags name …
+    control_sent seq verb dest reason                  name_requested seq verb name target
+    value kind value                                   completed|failed|cancelled value
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
+
+from runtime import commands as c
+from runtime import inputs
+from runtime.codec import decode, encode
+from runtime.inputs import Input
+
+Record = list[Any]
+
+NIL: Final = encode(None)
+
+#: Command class -> type of its record; the record's fields are the command's without the PID.
+COMMAND_RECORDS: Final[dict[type[Any], str]] = {
+    c.Call: "activity_scheduled",
+    c.CancelCall: "activity_cancel_requested",
+    c.StartTimer: "timer_started",
+    c.CancelTimer: "timer_cancelled",
+    c.Send: "message_sent",
+    c.Spawn: "child_requested",
+    c.Control: "control_sent",
+    c.Name: "name_requested",
+    c.Value: "value",
+}
+_COMMANDS: Final = {record: command for command, record in COMMAND_RECORDS.items()}
+END_RECORDS: Final = frozenset({"completed", "failed", "cancelled", "terminated", "continued"})
+
+
+def record_of(command: c.Command) -> Record | None:
+    """The record of a command, or None for one that leaves no trace (a log line)."""
+    kind = COMMAND_RECORDS.get(type(command))
+    if kind is not None:
+        return [kind, *command[1:]]
+    if isinstance(command, c.Ended):
+        return ["completed" if command.ok else "failed", command.value]
+    return None
+
+
+def command_of(pid: str, record: Record) -> Any:
+    """The command of a record, or None when it is of another kind."""
+    command = _COMMANDS.get(record[0])
+    return None if command is None else command(pid, *record[1:])
+
+
+def _fired(pid: str, record: Record) -> Input:
+    return inputs.answer(pid, record[1], True, NIL)
+
+
+def _completed(pid: str, record: Record) -> Input:
+    return inputs.answer(pid, record[1], True, record[2])
+
+
+def _failed(pid: str, record: Record) -> Input:
+    return inputs.answer(pid, record[1], False, record[2])
+
+
+def _answered(pid: str, record: Record) -> Input:
+    return inputs.answer(pid, record[1], record[2], record[3])
+
+
+def _child_ended(pid: str, record: Record) -> Input:
+    _, seq, ok, value, child, is_exec, at = record
+    if is_exec:
+        return inputs.answer(pid, seq, ok, value)
+    result = {"value" if ok else "error": decode(value)}
+    event = {"kind": "pid.exit", "from": child, "at": at, "result": result}
+    return inputs.signal(pid, encode(event))
+
+
+#: Type of an input record -> the input that the machine gets.
+_INPUTS: Final[dict[str, Callable[[str, Record], Input]]] = {
+    "message": lambda pid, record: inputs.message(pid, record[1], record[2], record[3]),
+    "activity_completed": _completed,
+    "activity_failed": _failed,
+    "activity_timed_out": _failed,
+    "activity_cancelled": _failed,
+    "timer_fired": _fired,
+    "message_answered": _answered,
+    "child_started": _answered,
+    "answered": _answered,
+    "child_ended": _child_ended,
+    "event": lambda pid, record: inputs.signal(pid, record[1]),
+    "cancel_requested": lambda pid, record: inputs.control(pid, "cancel", record[1], record[2]),
+}
+
+
+def is_input(record: Record) -> bool:
+    """Whether a step consumes it (`started` is consumed too)."""
+    return record[0] in _INPUTS or record[0] == "started"
+
+
+def input_of(pid: str, record: Record) -> Input:
+    """The machine's input for an input record other than `started`."""
+    return _INPUTS[record[0]](pid, record)
+
+
+class Step(NamedTuple):
+    """One step of a history."""
+
+    now: int
+    inputs: list[Record]
+    commands: list[Record]
+    length: int  #: records before it
+    size: int  #: bytes before it
+
+
+class Replay(NamedTuple):
+    """A history as a replay needs it."""
+
+    started: dict[str, Any]
+    steps: list[Step]
+    waiting: list[Record]  #: inputs that no step has consumed
+    length: int
+    size: int
+    ended: Record | None
+
+
+def read(history: Iterator[Record] | list[Record]) -> Replay:
+    """Sort the records of a history into steps."""
+    started: dict[str, Any] = {}
+    steps: list[Step] = []
+    waiting: list[Record] = []
+    ended: Record | None = None
+    length = size = 0
+    for record in history:
+        kind = record[0]
+        if kind == "started":
+            started = record[1]
+        if kind == "step":
+            _, now, consumed = record[:3]
+            steps.append(Step(now, waiting[:consumed], [], length, size))
+            waiting = waiting[consumed:]
+        elif is_input(record):
+            waiting.append(record)
+        elif kind in _COMMANDS or kind in END_RECORDS:
+            if kind in END_RECORDS:
+                ended = record
+            if steps and kind not in ("terminated",):
+                steps[-1].commands.append(record)
+        length += 1
+        size += size_of(record)
+    return Replay(started, steps, waiting, length, size, ended)
+
+
+def size_of(record: Record) -> int:
+    """Bytes that count towards `workflow.history_size`: those of its payloads and texts."""
+    return 8 + sum(len(item) for item in record[1:] if isinstance(item, (bytes, str)))

@@ -1,0 +1,43 @@
+"""Pinned sources: the code a run started on, kept in the journal by the hash of its content."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgpack
+
+from hosts.definitions import with_imports
+from runtime.lua.machine import Definition
+
+
+class Bundle:
+    """A workflow's definition with all libraries it reaches, as the journal keeps it."""
+
+    __slots__ = ("blob", "digest")
+
+    def __init__(self, entry: str, known: dict[str, Definition]) -> None:
+        reached = with_imports(entry, known)
+        self.blob: bytes = msgpack.packb([[id, *reached[id]] for id in sorted(reached)])
+        self.digest = hashlib.sha256(self.blob).digest()
+
+
+def unpack(blob: bytes) -> dict[str, Definition]:
+    """The definitions of a bundle."""
+    rows: list[list[Any]] = msgpack.unpackb(blob)
+    return {row[0]: Definition(*row[1:]) for row in rows}
+
+
+def renamed(blob: bytes, digest: bytes) -> dict[str, Definition]:
+    """The definitions under names of their own, beside those that are deployed now."""
+    return {
+        pinned_name(id, digest): known._replace(
+            imports={alias: pinned_name(target, digest) for alias, target in known.imports.items()}
+        )
+        for id, known in unpack(blob).items()
+    }
+
+
+def pinned_name(entry: str, digest: bytes) -> str:
+    """Name of a definition that only the runs started on it use."""
+    return f"{entry}#{digest.hex()[:16]}"

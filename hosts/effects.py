@@ -1,0 +1,103 @@
+"""Commands that mean the same on every host: what leaves a slot for elsewhere on the node.
+
+The process host performs them at once, the workflow host after the commit. Each is answered to the
+slot that issued it, through the router.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from runtime import commands as c
+from runtime.codec import decode, encode
+from runtime.errors import Kind, PerdureError
+from runtime.inputs import StartOptions
+from runtime.routing.router import Router, SpawnRequest
+
+user_log = logging.getLogger("perdure.lua")
+_LEVELS = {
+    "debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR
+}  # fmt: skip
+
+
+def send(router: Router, command: c.Send, key: str | None = None) -> None:
+    """Send a message; `key` makes a repeated one to a workflow harmless."""
+    reply = (command.pid, command.seq)
+    router.send(command.dest, command.topic, command.pid, command.args, reply, key)
+
+
+def spawn_request(command: c.Spawn) -> SpawnRequest:
+    """The request that a spawn command stands for."""
+    start: StartOptions = {"parent": command.pid}
+    reply = (command.pid, command.seq)
+    if command.flags & c.EXEC:
+        start["outcome"] = reply
+    else:
+        start["reply"] = reply
+    if command.flags & c.MONITORED:
+        start["watchers"] = [command.pid]
+    if command.flags & c.LINKED:
+        start["links"] = [command.pid]
+    if command.context is not None:
+        start["context"] = command.context
+    if command.messages:
+        start["messages"] = list(command.messages)
+    settings: dict[str, Any] = {}
+    if command.options is not None:
+        decoded = decode(command.options)
+        settings = decoded if isinstance(decoded, dict) else {}
+    return SpawnRequest(command.entry, command.host, command.args, start, command.name, settings)
+
+
+def control(router: Router, command: c.Control) -> None:
+    """terminate, cancel, monitor, unmonitor, link, unlink."""
+    reply = (command.pid, command.seq)
+    router.control(command.dest, command.verb, command.pid, command.reason, reply)
+
+
+def name(router: Router, command: c.Name) -> None:
+    """register, lookup, unregister."""
+    reply = (command.pid, command.seq)
+    names = router.names
+    try:
+        if command.verb == "lookup":
+            pid = names.lookup(command.name)
+            if pid is None:
+                raise PerdureError(Kind.NOT_FOUND, f'no process holds the name "{command.name}"')
+            router.answer(reply, encode(pid))
+            return
+        if command.verb == "register":
+            names.register(command.name, command.target or command.pid)
+        else:
+            names.unregister(command.name)
+        router.answer(reply)
+    except PerdureError as error:
+        router.refuse(reply, error)
+
+
+def log(command: c.Log, entry: str) -> None:
+    """Write a line of user code to the node's log, with its PID."""
+    fields = decode(command.fields) if command.fields is not None else None
+    suffix = f" {json.dumps(fields, default=str, ensure_ascii=False)}" if fields else ""
+    origin = f"{command.pid} {entry}" if entry else command.pid
+    level = _LEVELS.get(command.level, logging.INFO)
+    user_log.log(level, "%s: %s%s", origin, command.message, suffix)
+
+
+#: A host's table: command class -> what it does.
+Performers = dict[type[Any], Callable[[Any], None]]
+
+
+def log_failure(command: c.Ended) -> None:
+    """An end with an error goes to the node's log, once, with its traceback."""
+    error = decode(command.value)
+    if isinstance(error, PerdureError) and error.kind != Kind.CANCELED:
+        user_log.error("%s ended with an error: %s", command.pid, explain(error))
+
+
+def explain(error: PerdureError) -> str:
+    """An error and, below it, the traceback of where it was raised."""
+    return f"{error}\n{error.trace}" if error.trace else str(error)

@@ -1,0 +1,185 @@
+"""The router: brings inputs to the host of their PID, and spawn requests to the host they name.
+
+Everything between hosts goes through here, and everything that wants an answer names a PID and the
+number of a request (`ReplyTo`), so an answer is one more input on its way to a host.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from runtime import inputs
+from runtime.codec import encode
+from runtime.errors import Kind, PerdureError
+from runtime.ids import is_pid
+from runtime.inputs import Input, ReplyTo, StartOptions
+from runtime.routing.names import Names
+
+logger = logging.getLogger(__name__)
+
+TRUE = encode(True)
+NIL = encode(None)
+
+
+@dataclass(slots=True)
+class SpawnRequest:
+    """Start an entry on a host.
+
+    `start.reply` is answered with the PID or an error, `start.outcome`, if given, with the result.
+    """
+
+    entry: str
+    host: str
+    args: bytes
+    start: StartOptions
+    #: process or workflow name to hold, or None
+    name: str | None = None
+    #: spawn options as users write them ("workflow.id" and so on)
+    settings: dict[str, Any] = field(default_factory=dict)
+    #: idempotency key: a repeated request with it is answered and not repeated
+    key: str | None = None
+    #: the workflow run that asks for a child: journal id, run number, number of its request
+    parent: tuple[str, int, int] | None = None
+
+
+class Host(Protocol):
+    """What the router needs of a host."""
+
+    @property
+    def id(self) -> str:
+        """Entry id; the host part of its PIDs."""
+        ...
+
+    def deliver(self, item: Input) -> None:
+        """Take an input for one of its PIDs; from any thread. Answers NOT_FOUND by itself."""
+        ...
+
+    def spawn(self, request: SpawnRequest) -> None:
+        """Start an entry; from any thread. Answers `request.start["reply"]`."""
+        ...
+
+
+class Router:
+    """Knows the hosts of the node. Safe to call from any thread."""
+
+    def __init__(self) -> None:
+        self.names = Names()
+        self._hosts: dict[str, Host] = {}
+        self._queues: dict[str, set[str]] = {}
+
+    def attach(self, host: Host, task_queue: str = "") -> None:
+        """Make a host reachable by its id, and by its task queue where it has one."""
+        self._hosts = {**self._hosts, host.id: host}
+        if task_queue:
+            self._queues.setdefault(task_queue, set()).add(host.id)
+
+    def detach(self, host: Host) -> None:
+        """Its PIDs are no longer reachable."""
+        self._hosts = {id: other for id, other in self._hosts.items() if other is not host}
+        for served in self._queues.values():
+            served.discard(host.id)
+
+    def deliver(self, item: Input) -> None:
+        """Bring an input to its PID; what has a reply is told when there is no such host."""
+        pid: str = item[1]
+        bar = pid.find("|")
+        host = self._hosts.get(pid[1:bar])
+        if host is not None:
+            host.deliver(item)
+        elif item[0] in ("message", "control"):
+            self.refuse(
+                reply_of(item), PerdureError(Kind.NOT_FOUND, f"host not found: {pid[1:bar]}")
+            )
+        elif item[0] == "answer":
+            logger.debug("answer for %s: its host is gone", pid)
+
+    def send(
+        self,
+        dest: str,
+        topic: str,
+        sender: str,
+        args: bytes,
+        reply: ReplyTo,
+        key: str | None = None,
+    ) -> None:
+        """Send a message to a PID or a name; `reply` hears true or what is wrong."""
+        try:
+            pid = self.resolve(dest)
+        except PerdureError as error:
+            self.refuse(reply, error)
+            return
+        item = inputs.message(pid, topic, sender, args, reply)
+        if key is not None:
+            item.append(key)
+        self.deliver(item)
+
+    def control(
+        self, dest: str, verb: str, sender: str, reason: str | None, reply: ReplyTo
+    ) -> None:
+        """terminate, cancel, monitor … a PID or a name."""
+        try:
+            pid = self.resolve(dest)
+        except PerdureError as error:
+            self.refuse(reply, error)
+            return
+        self.deliver(inputs.control(pid, verb, sender, reason, reply))
+
+    def spawn(self, request: SpawnRequest) -> None:
+        """Start an entry on the host, or task queue, that the request names."""
+        host = self._hosts.get(request.host)
+        if host is None:
+            served = self._queues.get(request.host, set())
+            if len(served) > 1:
+                error = PerdureError(
+                    Kind.INVALID,
+                    f'task queue "{request.host}" is served by {", ".join(sorted(served))}: '
+                    "name the worker instead",
+                )
+                self._refuse_spawn(request, error)
+                return
+            host = self._hosts.get(next(iter(served), ""))
+        if host is None:
+            error = PerdureError(Kind.NOT_FOUND, f"host not found: {request.host}")
+            self._refuse_spawn(request, error)
+            return
+        host.spawn(request)
+
+    def resolve(self, dest: str) -> str:
+        """PID of a PID or name. Raises PerdureError NOT_FOUND for a name that nobody holds."""
+        if is_pid(dest):
+            if "|" not in dest:
+                raise PerdureError(
+                    Kind.INVALID, f'"{dest}" is not a PID: write it as {{host|unique}}'
+                )
+            return dest
+        pid = self.names.lookup(dest)
+        if pid is None:
+            raise PerdureError(Kind.NOT_FOUND, f'no process holds the name "{dest}"')
+        return pid
+
+    def answer(self, reply: ReplyTo | None, value: bytes = TRUE, ok: bool = True) -> None:
+        """Answer a request, if somebody waits."""
+        if reply is not None:
+            self.deliver(inputs.answer(reply[0], reply[1], ok, value))
+
+    def refuse(self, reply: ReplyTo | None, error: PerdureError) -> None:
+        """Answer a request with an error."""
+        self.answer(reply, encode(error), ok=False)
+
+    def _refuse_spawn(self, request: SpawnRequest, error: PerdureError) -> None:
+        self.refuse(request.start.get("reply"), error)
+        if "outcome" in request.start:
+            self.refuse(request.start["outcome"], error)
+
+
+def reply_of(item: Input) -> ReplyTo | None:
+    """Who waits for the answer to a message or control input."""
+    place = 5
+    return (item[place], item[place + 1]) if len(item) > place + 1 and item[place] else None
+
+
+def key_of(item: Input) -> str | None:
+    """Idempotency key of a message input."""
+    return item[7] if len(item) > 7 else None
