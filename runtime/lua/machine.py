@@ -37,9 +37,11 @@ SLICE: Final = 2000
 
 #: Order matters: each file may use what those before it put into the shared table.
 PRELUDE: Final = (
-    "objects", "errors", "codec", "arguments", "scheduler", "emit", "channel", "slots", "mailbox",
-    "process", "funcs", "recorded", "patterns", "duration", "time", "waiting", "json", "uuid",
-    "workflow", "output", "sandbox", "sources", "boundary",
+    "objects", "errors", "payload_faults", "codec", "decode", "copy", "arguments", "scheduler",
+    "emit", "channel", "slots", "mailbox", "process", "funcs", "recorded", "pattern_cost",
+    "matcher", "patterns", "bounds", "duration", "calendar", "locations", "layout", "time_format",
+    "time_parse", "time", "waiting", "json", "uuid", "workflow", "output", "sandbox", "sources",
+    "boundary",
 )  # fmt: skip
 #: Prelude files that return a module of their own name.
 MODULE_FILES: Final = frozenset({"errors", "time", "json", "uuid"})
@@ -106,6 +108,8 @@ class Machine:
             exports = lua.compile(source, b"=perdure:" + name.encode())(shared)
             if name in MODULE_FILES:
                 modules[name.encode()] = exports
+            elif exports is not None:
+                shared[name.encode()] = exports
         self._seal = lua.execute(_SEAL)
         self._receive, self._run, self._inspect = self._seal(shared, first_pid)
 

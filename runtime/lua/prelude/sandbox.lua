@@ -315,7 +315,7 @@ local strings = {}
 for _, name in ipairs({ "byte", "len", "lower", "reverse", "sub", "upper", "pack", "unpack", "packsize" }) do
   strings[name] = with_text(string[name])
 end
-for name, f in raw_pairs(S.safe_string or string) do strings[name] = with_text(f) end
+for name, f in raw_pairs(S.patterns) do strings[name] = with_text(f) end
 strings.char = string.char
 strings.__call = function(_, value) return S.tostring(value) end
 
@@ -332,7 +332,7 @@ libraries.string = strings
 
 local tables = {}
 for _, name in ipairs({ "insert", "remove", "pack" }) do tables[name] = table[name] end
-for name, f in raw_pairs(S.safe_table or table) do tables[name] = f end
+for name, f in raw_pairs(S.bounds) do tables[name] = f end
 for name, f in raw_pairs(tables) do
   if name ~= "pack" then
     tables[name] = function(t, ...)
@@ -341,6 +341,8 @@ for name, f in raw_pairs(tables) do
     end
   end
 end
+strings.rep, tables.rep = S.bounds.rep, nil
+tables.unpack = table.unpack
 tables.create = function() return {} end
 libraries.table = tables
 globals.unpack = tables.unpack
