@@ -1,0 +1,5 @@
+"""Services, restart policy, the supervision tree; the node is its root."""
+
+from supervision.node import Node
+
+__all__ = ["Node"]

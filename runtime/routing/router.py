@@ -7,6 +7,7 @@ number of a request (`ReplyTo`), so an answer is one more input on its way to a 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -67,7 +68,18 @@ class Router:
     def __init__(self) -> None:
         self.names = Names()
         self._hosts: dict[str, Host] = {}
+        self._declared: frozenset[str] = frozenset()
         self._queues: dict[str, set[str]] = {}
+
+    def declare(self, ids: Iterable[str]) -> None:
+        """Services of the node: what is asked of one that does not run gets an answer that says so."""
+        self._declared = frozenset(ids)
+
+    def _no_host(self, host: str) -> PerdureError:
+        if host in self._declared:
+            text = f"{host} is not running: start it, or set its lifecycle.auto_start to true"
+            return PerdureError(Kind.UNAVAILABLE, text, True)
+        return PerdureError(Kind.NOT_FOUND, f"host not found: {host}")
 
     def attach(self, host: Host, task_queue: str = "") -> None:
         """Make a host reachable by its id, and by its task queue where it has one."""
@@ -89,9 +101,7 @@ class Router:
         if host is not None:
             host.deliver(item)
         elif item[0] in ("message", "control"):
-            self.refuse(
-                reply_of(item), PerdureError(Kind.NOT_FOUND, f"host not found: {pid[1:bar]}")
-            )
+            self.refuse(reply_of(item), self._no_host(pid[1:bar]))
         elif item[0] == "answer":
             logger.debug("answer for %s: its host is gone", pid)
 
@@ -141,10 +151,17 @@ class Router:
                 return
             host = self._hosts.get(next(iter(served), ""))
         if host is None:
-            error = PerdureError(Kind.NOT_FOUND, f"host not found: {request.host}")
-            self._refuse_spawn(request, error)
+            self._refuse_spawn(request, self._no_host(request.host))
             return
         host.spawn(request)
+
+    def outcome(self, pid: str, reply: ReplyTo) -> None:
+        """`reply` gets the result of a process or workflow, now or when it ends."""
+        host = self._hosts.get(pid[1 : pid.find("|")])
+        if host is None:
+            self.refuse(reply, self._no_host(pid[1 : pid.find("|")]))
+        else:
+            host.deliver(["outcome", pid, *reply])
 
     def resolve(self, dest: str) -> str:
         """PID of a PID or name. Raises PerdureError NOT_FOUND for a name that nobody holds."""

@@ -1,0 +1,352 @@
+"""A node: an application that runs in this process, and Python's way into it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pykka
+
+from hosts.calls import Calls
+from hosts.clients import Clients
+from hosts.definitions import definitions
+from hosts.durable.host import WorkflowHost
+from hosts.functions import PythonFunctions
+from hosts.process.actor import ProcessActor
+from hosts.process.host import ProcessHost
+from hosts.timers import Timers, TimerThread
+from runtime.clock import Clock, SystemClock
+from runtime.codec import encode, encode_args
+from runtime.config.loader import Loaded, load
+from runtime.config.problems import ConfigurationError, Problem
+from runtime.errors import Kind, PerdureError
+from runtime.ids import is_pid
+from runtime.inputs import ReplyTo, StartOptions
+from runtime.routing.router import Router, SpawnRequest
+from supervision.build import Parts, build_services, function_host
+from supervision.data_folder import DataFolder
+from supervision.journal_service import JournalService
+from supervision.messages import ServiceStatus
+from supervision.preflight import preflight
+from supervision.supervisor import Progress, Supervisor
+
+logger = logging.getLogger(__name__)
+
+#: At CPython's default of 5 ms, one busy Python thread makes every crossing into Lua wait that long;
+#: at this the 99th percentile is 0.4 ms (design.md).
+SWITCH_INTERVAL: Final = 0.0002
+
+#: Seconds that `send`, `spawn` and the like wait for their acknowledgement.
+ACKNOWLEDGED_WITHIN: Final = 30.0
+
+#: The sender that messages from Python have.
+SENDER: Final = ""
+
+
+def _terminal(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+class Node:
+    """An application, loaded and checked, that runs between `start` and `stop`.
+
+    As a context manager it starts and stops with the block. All methods are safe to call from any
+    thread.
+
+    Args:
+        loaded: the application.
+        folder: its folder.
+        data: the node's data folder; by default `.perdure` in the application's folder.
+        clock: where time comes from.
+        terminal: where the module `io` of terminal processes writes.
+
+    Raises ConfigurationError with all problems found by the preflight check, PerdureError when
+    the data folder or a journal cannot be used. Nothing is started then.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        folder: Path,
+        data: Path | None = None,
+        *,
+        clock: Clock | None = None,
+        terminal: Callable[[bytes], None] = _terminal,
+    ) -> None:
+        self.registry = loaded.registry
+        self.warnings = loaded.warnings
+        self.folder = folder
+        self.timers = Timers(clock or SystemClock())
+        self.router = Router()
+        self.clients = Clients(self.router)
+        self.router.attach(self.clients)
+        self._definitions = definitions(self.registry)
+        self._python = PythonFunctions(loaded.source_folder, self.timers)
+        self._actors: dict[str, ProcessActor] = {}
+        self._started = 0
+        self._stopped = False
+        try:
+            problems = preflight(self.registry, self._definitions, self._python)
+            if problems:
+                raise ConfigurationError(problems)
+            self.data = DataFolder(data or folder / ".perdure")
+        except PerdureError:
+            self._python.close()
+            raise
+        self.calls = Calls(self.registry, self._python, self.router, self.clients, self.timers)
+        parts = Parts(
+            self.registry, self.data.next_boot(), self.router, self.clients, self.calls,
+            self.timers, self._definitions, terminal,
+        )  # fmt: skip
+        self._timer_thread = TimerThread(self.timers)
+        services = build_services(parts)
+        self._services = {spec.id: service for spec, service in services}
+        self._functions = function_host(parts)
+        try:
+            self._open_journals()
+        except PerdureError:
+            self.data.release()
+            self._python.close()
+            raise
+        self.router.declare(self._services)
+        self.supervisor = Supervisor("node", services, self.timers)
+
+    def _open_journals(self) -> None:
+        opened: list[JournalService] = []
+        problems = []
+        for service in self._services.values():
+            if isinstance(service, JournalService):
+                try:
+                    service.open()
+                    opened.append(service)
+                except PerdureError as error:
+                    entry = self.registry.get(service.id)
+                    problems.append(Problem(entry.file, entry.line, entry.id, error.message))
+        if problems:
+            for service in opened:
+                service.stop()
+            raise ConfigurationError(problems)
+
+    @classmethod
+    def from_path(
+        cls,
+        path: str | Path,
+        overrides: Sequence[str] = (),
+        data: str | Path | None = None,
+        **options: Any,
+    ) -> Node:
+        """Load the application in a folder. See `runtime.config.loader.load` and `Node`."""
+        folder = Path(path).resolve()
+        return cls(load(folder, overrides), folder, Path(data) if data else None, **options)
+
+    # Life -----------------------------------------------------------------------------------------
+
+    def start(self, progress: Progress | None = None) -> list[ServiceStatus]:
+        """Start every service that is `auto_start`, and what it needs; dependencies first.
+
+        Comes back when all are up or have failed (those are tried again, by their policy).
+        """
+        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
+        self._started = time.monotonic_ns()
+        self._timer_thread.start()
+        self._functions.start()
+        return self.supervisor.start_all(progress)
+
+    def stop(self, progress: Progress | None = None) -> list[str]:
+        """Stop every service in order; ids of those that did not stop in time. Stops once."""
+        if self._stopped:
+            return []
+        self._stopped = True
+        hung = self.supervisor.stop_all(progress)
+        self.supervisor.close()
+        if self._started:
+            self._functions.stop()
+            self._timer_thread.stop()
+        self._python.close()
+        for service in self._services.values():
+            if isinstance(service, JournalService):
+                service.stop()
+        self.data.release()
+        return hung
+
+    def __enter__(self) -> Node:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    # Processes, functions, workflows --------------------------------------------------------------
+
+    def spawn(
+        self,
+        id: str,  # noqa: A002
+        host: str,
+        *args: Any,
+        name: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        terminal: list[str] | None = None,
+    ) -> str:
+        """Start a process or a workflow; its PID. A workflow is on disk by then.
+
+        Args:
+            id: entry id.
+            host: entry id of the host, or a task queue.
+            args: plain values.
+            name: a name to hold while it lives.
+            context: what `ctx.get` shows it.
+            options: spawn options such as "workflow.id".
+            key: idempotency key: a workflow is started once for it, however often it is asked for.
+            terminal: command-line arguments, for a process on a terminal host.
+
+        Raises PerdureError: what the host answered, or TIMEOUT.
+        """
+        start: StartOptions = {}
+        if context is not None:
+            start["context"] = encode(dict(context))
+        if terminal is not None:
+            start["terminal"] = terminal
+        request = SpawnRequest(id, host, encode_args(args), start, name, dict(options or {}), key)
+
+        def ask(reply: ReplyTo) -> None:
+            start["reply"] = reply
+            self.router.spawn(request)
+
+        return str(self.clients.ask(ask, ACKNOWLEDGED_WITHIN, f"spawn of {id} on {host}"))
+
+    def send(self, dest: str, topic: str, *payload: Any, key: str | None = None) -> None:
+        """Send a message to a PID or name. To a workflow it is on disk when this returns.
+
+        Args:
+            key: idempotency key: the same workflow gets the message once for it.
+
+        Raises PerdureError NOT_FOUND, INVALID for a topic that starts with @, or TIMEOUT.
+        """
+        if not topic or topic.startswith("@"):
+            raise PerdureError(
+                Kind.INVALID, f'topic "{topic}": use a text that does not start with @'
+            )
+        args = encode_args(payload)
+        self.clients.ask(
+            lambda reply: self.router.send(dest, topic, SENDER, args, reply, key),
+            ACKNOWLEDGED_WITHIN,
+            f"send to {dest}",
+        )
+
+    def result(self, pid: str, timeout: float | None = None) -> Any:
+        """Wait for the end of a process or workflow; what it returned.
+
+        Args:
+            timeout: seconds; None to wait for ever.
+
+        Raises PerdureError: what it failed with, NOT_FOUND, or TIMEOUT.
+        """
+        target = self.router.resolve(pid)
+        return self.clients.ask(
+            lambda reply: self.router.outcome(target, reply), timeout, f"result of {pid}"
+        )
+
+    def call(
+        self,
+        id: str,  # noqa: A002
+        *args: Any,
+        timeout: float | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Call a function and wait for its result.
+
+        Args:
+            timeout: seconds, after which the call is cancelled; None for no limit.
+
+        Raises PerdureError: what the function failed with, NOT_FOUND, or TIMEOUT.
+        """
+        inherited = encode(dict(context)) if context is not None else None
+        payload = encode_args(args)
+        limit = None if timeout is None else int(timeout * 1e9)
+
+        def ask(reply: ReplyTo) -> None:
+            def done(ok: bool, value: bytes) -> None:
+                self.router.answer(reply, value, ok)
+
+            self.calls.attempt(id, payload, inherited, done, limit)
+
+        return self.clients.ask(ask, None, f"call of {id}")
+
+    def cancel(self, pid: str, reason: str = "") -> None:
+        """Ask a process or workflow to end: it gets a CANCEL event. Raises PerdureError."""
+        self._control(pid, "cancel", reason)
+
+    def terminate(self, pid: str) -> None:
+        """End a process or workflow at once. Raises PerdureError."""
+        self._control(pid, "terminate", None)
+
+    def _control(self, pid: str, verb: str, reason: str | None) -> None:
+        self.clients.ask(
+            lambda reply: self.router.control(pid, verb, SENDER, reason, reply),
+            ACKNOWLEDGED_WITHIN,
+            f"{verb} of {pid}",
+        )
+
+    def actor(self, pid: str) -> pykka.ActorRef[ProcessActor]:
+        """A Pykka ActorRef of a process: tell, ask, stop, is_alive. See `ProcessActor`.
+
+        Raises PerdureError NOT_FOUND when there is no such process.
+        """
+        pid = self.router.resolve(pid)
+        actor = self._actors.get(pid)
+        if actor is None:
+            actor = ProcessActor(
+                pid, self.router, self.clients, lambda: self._actors.pop(pid, None)
+            )
+            self._actors[pid] = actor
+            actor.watch()
+        return actor.actor_ref
+
+    # For people -----------------------------------------------------------------------------------
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since `start`."""
+        return (time.monotonic_ns() - self._started) / 1e9 if self._started else 0.0
+
+    def services(self) -> list[ServiceStatus]:
+        """Every service as it is now, dependencies first."""
+        return self.supervisor.status()
+
+    def processes(self) -> list[dict[str, Any]]:
+        """Every process: pid, entry, waiting messages, parent, names."""
+        return [
+            row
+            for service in self._services.values()
+            if isinstance(service, ProcessHost)
+            for row in service.processes()
+        ]
+
+    def workflow_hosts(self) -> list[WorkflowHost]:
+        """The hosts of durable runs."""
+        return [each for each in self._services.values() if isinstance(each, WorkflowHost)]
+
+    def workflow_host_of(self, workflow: str) -> tuple[WorkflowHost, str]:
+        """The host of a workflow, given by PID or workflow id, and its workflow id.
+
+        Raises PerdureError NOT_FOUND.
+        """
+        if is_pid(workflow):
+            host_id, _, workflow_id = workflow[1:-1].partition("|")
+            hosts = [host for host in self.workflow_hosts() if host.id == host_id]
+        else:
+            workflow_id, hosts = workflow, self.workflow_hosts()
+        for host in hosts:
+            try:
+                host.run(workflow_id)
+            except PerdureError:
+                continue
+            return host, workflow_id
+        raise PerdureError(Kind.NOT_FOUND, f"no workflow {workflow}")
