@@ -139,18 +139,19 @@ class Machine:
         """Make entries runnable here, or replace them."""
         self.step([["define", id, entry._asdict()] for id, entry in entries.items()], 0)
 
-    def inspect(self, entry: str) -> list[str]:
+    def inspect(self, entry: str) -> list[str] | None:
         """Check that an entry compiles and has its method, by running its chunk with nothing behind.
 
-        Returns the names of the functions it offers when the method is missing, else [].
+        Returns None when all is well, or cannot be told without running it for real; else the names of
+        the functions that the source offers in place of the method.
         Raises PerdureError INVALID when the source does not compile.
         """
         names, problem = self._inspect(entry.encode())
         if problem == b"missing":
-            return [*names.decode().split("\n")]
+            return [name for name in names.decode().split("\n") if name]
         if problem is not None:
             raise PerdureError(Kind.INVALID, problem.decode(errors="replace"))
-        return []
+        return None
 
     @property
     def memory(self) -> int:
