@@ -1,8 +1,8 @@
 """Function calls from anywhere: which function, in which pool, how long, how often.
 
-Python functions run in `hosts.functions`. Lua functions run in VM workers that belong to no process: one
-shared one for calls that come from outside of a VM, and one pool for each function that has its own.
-A process entry with `meta.default_host` is called by spawning it there.
+Python functions run in `hosts.functions`. Lua functions run in VM workers that belong to no
+process: one shared one for calls that come from outside of a VM, and one pool for each function
+that has its own. A process entry with `meta.default_host` is called by spawning it there.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import itertools
 import random
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from hosts.clients import Clients, Done
@@ -24,7 +25,8 @@ from runtime.errors import Kind, PerdureError
 from runtime.inputs import StartOptions
 from runtime.routing.router import Router, SpawnRequest
 
-#: Host of the VM workers that run Lua functions. It has no namespace, so no entry can have the same id.
+#: Host of the VM workers that run Lua functions. It has no namespace, so no entry can have the
+#: same id.
 HOST: Final = "functions"
 
 Cancel = Callable[[], None]
@@ -96,8 +98,8 @@ class Calls:
                 return self._spawn(target, host, args, context, done, timeout_ns)
             raise PerdureError(
                 Kind.INVALID,
-                f"{target} is a {entry.kind}: call a function.lua, a function.python, or a process.lua "
-                "with meta.default_host",
+                f"{target} is a {entry.kind}: call a function.lua, a function.python, or a "
+                "process.lua with meta.default_host",
             )
         except PerdureError as error:
             done(False, encode(error))
@@ -201,7 +203,9 @@ class _Retried:
         retry: dict[str, Any],
         timers: Timers,
     ) -> None:
-        self._again = lambda: calls.attempt(target, args, context, self._ended, timeout_ns)
+        self._again: Callable[[], Cancel] = partial(
+            calls.attempt, target, args, context, self._ended, timeout_ns
+        )
         self._done = done
         self._timers = timers
         self._attempts = itertools.count(2)
@@ -214,8 +218,8 @@ class _Retried:
 
     def _ended(self, ok: bool, value: bytes) -> None:
         attempt = next(self._attempts)
-        error = None if ok else decode(value)
-        if ok or self._cancelled or attempt > self._most or error.retryable is False:
+        final = ok or self._cancelled or attempt > self._most
+        if final or decode(value).retryable is False:
             self._done(ok, value)
             return
         delay = backoff.delay_ns(

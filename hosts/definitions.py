@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from runtime.config.registry import Entry, Registry
 from runtime.lua.machine import Definition
 
@@ -35,8 +34,8 @@ def with_imports(entry_id: str, known: dict[str, Definition]) -> dict[str, Defin
     found: dict[str, Definition] = {}
     queue: list[str] = [entry_id]
     while queue:
-        id = queue.pop()
-        if id not in found and id in known:
-            found[id] = known[id]
-            queue.extend(known[id].imports.values())
+        each = queue.pop()
+        if each not in found and each in known:
+            found[each] = known[each]
+            queue.extend(known[each].imports.values())
     return found

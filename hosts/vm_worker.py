@@ -1,8 +1,8 @@
 """A VM worker: a thread with one Lua VM, as a Pykka actor.
 
-It drains its whole inbox per turn, so that one crossing into Lua serves everything that came in while
-the last turn ran. What a turn does with the items is the host's: `turn` is all that differs between the
-workers of the process host and those of the workflow host.
+It drains its whole inbox per turn, so that one crossing into Lua serves everything that came in
+while the last turn ran. What a turn does with the items is the host's: `turn` is all that differs
+between the workers of the process host and those of the workflow host.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class VmWorker(pykka.ThreadingActor):
     actor_inbox: SimpleQueue[Any]
 
     @staticmethod
-    def _create_actor_inbox() -> SimpleQueue[Any]:  # type: ignore[override]
+    def _create_actor_inbox() -> SimpleQueue[Any]:
         return SimpleQueue()
 
     def __init__(self, name: str) -> None:

@@ -1,10 +1,10 @@
 """What running code asks for: the commands that come out of a step.
 
-A command is one NamedTuple per kind; on the wire between Lua and Python it is the msgpack array of the
-kind's name and its fields (prelude/emit.lua). `pid` is the slot that issued it, except for Signal and
-Answer, where it is the slot that gets it. `seq` numbers the requests of a slot; a command with a seq
-is answered by an input `answer` of the same number. Payloads (`args`, `value`, `options`, `context`,
-`event`) stay encoded (runtime.codec) until somebody needs them.
+A command is one NamedTuple per kind; on the wire between Lua and Python it is the msgpack array of
+the kind's name and its fields (prelude/emit.lua). `pid` is the slot that issued it, except for
+Signal and Answer, where it is the slot that gets it. `seq` numbers the requests of a slot; a
+command with a seq is answered by an input `answer` of the same number. Payloads (`args`, `value`,
+`options`, `context`, `event`) stay encoded (runtime.codec) until somebody needs them.
 """
 
 from __future__ import annotations

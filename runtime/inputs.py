@@ -1,7 +1,8 @@
 """What reaches running code: the inputs of a step.
 
-An input is a plain list `[kind, pid, …]`, the msgpack array that prelude/boundary.lua applies. These
-functions are the only place that knows its layout. Payloads are encoded values (runtime.codec).
+An input is a plain list `[kind, pid, …]`, the msgpack array that prelude/boundary.lua applies.
+These functions are the only place that knows its layout. Payloads are encoded values
+(runtime.codec).
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from runtime.errors import Kind, PerdureError
 class DataFolder:
     """Owned by one node at a time; `release` gives it up.
 
-    Raises PerdureError UNAVAILABLE when another node owns it (the message names its pid), INVALID when
-    it cannot be written.
+    Raises PerdureError UNAVAILABLE when another node owns it (the message names its pid), INVALID
+    when it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -24,7 +24,8 @@ class DataFolder:
         except OSError as error:
             raise PerdureError(
                 Kind.INVALID,
-                f"data folder {path}: {error.strerror}: make it writable, or name another with --data",
+                f"data folder {path}: {error.strerror}: make it writable, or name another with "
+                "--data",
             ) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -33,8 +34,8 @@ class DataFolder:
             os.close(self._lock)
             raise PerdureError(
                 Kind.UNAVAILABLE,
-                f"data folder {path} belongs to the running node with pid {owner}: stop that node, or "
-                "give this one a folder of its own with --data",
+                f"data folder {path} belongs to the running node with pid {owner}: stop that "
+                "node, or give this one a folder of its own with --data",
             ) from None
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)

@@ -1,4 +1,5 @@
-"""Activities: functions that runs call. Attempts are journaled before they run; the first result wins."""
+"""Activities: functions that runs call. Attempts are journaled before they run; the first result
+wins."""
 
 from __future__ import annotations
 
@@ -176,8 +177,8 @@ class Activities:
             return
         if activity.alone >= POISON_BOOTS:
             text = (
-                f"{activity.record[2]} took the node down {activity.alone} times while it ran alone: "
-                "it is not tried again"
+                f"{activity.record[2]} took the node down {activity.alone} times while it ran "
+                "alone: it is not tried again"
             )
             logger.error("%s, activity %d: %s", execution.pid, seq, text)
             error = encode(PerdureError(Kind.INTERNAL, text, False))
@@ -204,7 +205,8 @@ class Activities:
                 cancel()
 
     def close(self) -> None:
-        """The host stops: functions that run are left to end or to be run again at the next boot."""
+        """The host stops: functions that run are left to end or to be run again at the next
+        boot."""
         self._queue.clear()
 
 

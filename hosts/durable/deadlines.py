@@ -1,4 +1,5 @@
-"""Durable timers: the wall clock decides, the monotonic clock carries the wait between two looks at it.
+"""Durable timers: the wall clock decides, the monotonic clock carries the wait between two looks
+at it.
 
 Timers live in the journal's index; only those due within the horizon are in memory.
 """

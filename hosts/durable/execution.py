@@ -101,15 +101,25 @@ class Execution:
                 unit.del_timer(self.run, record[1], due)
         elif kind in _ANSWERS or kind == "child_ended":
             seq = record[1]
-            request = self.requests.pop(seq, None)
-            if unit is not None and request is not None:
-                unit.del_outbox(self.run, seq)
-                if request[0] == "message_sent":
-                    unit.del_dedupe(send_key(self.run, seq).encode())
+            request = self.settle(seq, unit)
             if kind == "child_started" and record[2] and request is not None:
                 self.children[seq] = request[3]
             elif kind == "child_ended":
                 self.children.pop(seq, None)
+
+    def settle(self, seq: int, unit: Unit | None) -> Record | None:
+        """A request is answered: its record, if it was still open."""
+        request = self.requests.pop(seq, None)
+        if unit is not None and request is not None:
+            unit.del_outbox(self.run, seq)
+            if request[0] == "message_sent":
+                unit.del_dedupe(send_key(self.run, seq).encode())
+        return request
+
+    @staticmethod
+    def is_request(record: Record) -> bool:
+        """Whether a record asks something of the node that is answered."""
+        return record[0] in _REQUESTS
 
     def issue(self, record: Record, unit: Unit | None) -> None:
         """Note a command; index rows that it needs are put in `unit`."""
@@ -132,20 +142,30 @@ class Execution:
             if unit is not None:
                 unit.put_outbox(self.run, record[1], None)
 
-    def clear(self, unit: Unit) -> None:
-        """The run ends: nothing of it is pending any more."""
+    def clear(self, unit: Unit, page: list[Record]) -> None:
+        """The run ends: nothing of it is pending any more but what its last step asked for.
+
+        Args:
+            page: records of its last step.
+        """
+        last = {record[1] for record in page if self.is_request(record) and not is_result(record)}
         for seq in self.activities:
             unit.del_activity(self.run, seq)
         for seq, due in self.timers.items():
             unit.del_timer(self.run, seq, due)
-        for seq in self.requests:
-            unit.del_outbox(self.run, seq)
+        for seq in [seq for seq in self.requests if seq not in last]:
+            self.settle(seq, unit)
         unit.del_ready(self.run)
 
 
 def send_key(run: int, seq: int) -> str:
     """Idempotency key of a message from one run to another of its journal."""
     return f"run:{run}:{seq}"
+
+
+def is_result(record: Record) -> bool:
+    """Whether a request is for a result that only its run could use."""
+    return record[0] == "child_requested" and is_exec(record)
 
 
 def is_exec(record: Record) -> bool:

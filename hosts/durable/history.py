@@ -22,7 +22,8 @@ class Mismatch(Exception):
 
     def __init__(self, position: int, recorded: Record | None, attempted: Record | None) -> None:
         super().__init__(
-            f"command {position}: the history has {shown(recorded)}, the code did {shown(attempted)}"
+            f"command {position}: the history has {shown(recorded)}, "
+            f"the code did {shown(attempted)}"
         )
         self.position = position
         self.recorded = recorded
@@ -81,7 +82,7 @@ def same(recorded: Record, attempted: Record) -> bool:
     if recorded[0] in END_RECORDS:
         # Ends are compared by kind: the text of an error may name places that moved.
         return recorded[0] == attempted[0] or {recorded[0], attempted[0]} == {"failed", "cancelled"}
-    return plain(recorded) == plain(attempted)
+    return bool(plain(recorded) == plain(attempted))
 
 
 def plain(value: Any) -> Any:

@@ -126,16 +126,21 @@ class WorkflowHost:
             owner = self._owner_of(row.run)
             if owner is not None:
                 interrupted.append((owner, row.run, row.seq))
+        left: dict[int, list[int]] = {}
         for row in journal.outbox(on_bad=bad):
-            owner = self._owner_of(row.run)
-            run_row = journal.run(row.run)
+            left.setdefault(row.run, []).append(row.seq)
+        for run, seqs in left.items():
+            owner, run_row = self._owner_of(run), journal.run(run)
             if owner is None or run_row is None:
                 continue
             if run_row.is_open:
-                pending[row.run] = None
-            else:
-                end = owner.end_of_run(row.run)
-                owner.post(partial(owner.outbox.tell_parent, row.run, run_row, *end))
+                pending[run] = None
+                continue
+            if 0 in seqs:
+                end = owner.end_of_run(run)
+                owner.post(partial(owner.outbox.tell_parent, run, run_row, *end))
+            if seqs != [0]:
+                owner.post(partial(owner.resume_ended, run, run_row, seqs))
         for run in pending:
             owner = self._owner_of(run)
             if owner is not None:
@@ -179,7 +184,7 @@ class WorkflowHost:
                 )
             )
         elif kind == "answer":
-            shard.post(partial(shard.answered, workflow_id, *item[2:5]))
+            shard.post(partial(shard.answered, *item[2:5]))
         elif kind == "signal":
             shard.post(partial(shard.event, workflow_id, item[2]))
         elif kind == "control":
@@ -196,7 +201,7 @@ class WorkflowHost:
             if definition.kind != "workflow.lua":
                 raise PerdureError(
                     Kind.INVALID,
-                    f"{request.entry} is a {definition.kind}: {self.id} runs workflows (workflow.lua)",
+                    f"{request.entry} is a {definition.kind}: {self.id} runs workflow.lua",
                 )
             options = start_options(request.settings)
             workflow_id = options.workflow_id or request.name or str(uuid.uuid4())

@@ -1,9 +1,10 @@
-"""What a run asked of the rest of the node: performed after the commit, answered by an input record."""
+"""What a run asked of the rest of the node: performed after the commit, answered by an input
+record."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from hosts import effects
 from hosts.durable.execution import Execution, is_exec, send_key
@@ -16,14 +17,25 @@ from runtime.codec import decode, encode
 if TYPE_CHECKING:
     from hosts.durable.shard import Shard
 
+#: Answers name the run as well as the request, run * RUN_UNIT + seq: runs of one workflow id share
+#: a PID.
+RUN_UNIT: Final = 1 << 32
+
 _ANSWER_RECORDS = {"message_sent": "message_answered", "child_requested": "child_started"}
+
+Request = TypeVar("Request", c.Send, c.Spawn, c.Control, c.Name)
+
+
+def _of_run(command: Request, run: int) -> Request:
+    """The command with the number that its answer will have."""
+    return command._replace(seq=run * RUN_UNIT + command.seq)
 
 
 class Outbox:
     """Performs the requests of a shard's runs.
 
-    After a crash a request is performed again. Runs of the same journal notice: messages carry a key, and a
-    child knows which request it came from.
+    After a crash a request is performed again. Runs of the same journal notice: messages carry a
+    key, and a child knows which request it came from.
     """
 
     def __init__(self, shard: Shard) -> None:
@@ -32,16 +44,17 @@ class Outbox:
     def perform(self, execution: Execution, command: c.Command) -> None:
         """Do what a committed command asks for."""
         router = self._shard.parts.router
+        run = execution.run
         if isinstance(command, c.Send):
-            effects.send(router, command, send_key(execution.run, command.seq))
+            effects.send(router, _of_run(command, run), send_key(run, command.seq))
         elif isinstance(command, c.Spawn):
-            request = effects.spawn_request(command)
-            request.parent = (self._shard.journal.journal_id, execution.run, command.seq)
+            request = effects.spawn_request(_of_run(command, run))
+            request.parent = (self._shard.journal.journal_id, run, command.seq)
             router.spawn(request)
         elif isinstance(command, c.Control):
-            effects.control(router, command)
+            effects.control(router, _of_run(command, run))
         elif isinstance(command, c.Name):
-            effects.name(router, command)
+            effects.name(router, _of_run(command, run))
 
     def silent(self, command: c.Command) -> None:
         """Do what leaves no trace in the history."""

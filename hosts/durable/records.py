@@ -1,19 +1,19 @@
 """Between the machine and the history: commands and inputs as records, and back.
 
-A history is a sequence of input records, then a `step` that says how many of them it consumed and at what
-workflow time, then a record of each command that the step gave. Records that are neither (an attempt
-of an activity) explain the run to a reader and are passed over on replay.
+A history is a sequence of input records, then a `step` that says how many of them it consumed and
+at what workflow time, then a record of each command that the step gave. Records that are neither
+(an attempt of an activity) explain the run to a reader and are passed over on replay.
 
     started {…}                                        message topic from args
     activity_completed|failed|timed_out|cancelled seq value
-    timer_fired seq                                    message_answered|child_started|answered seq ok value
-    child_ended seq ok value pid exec at                event value
+    timer_fired seq                                    message_answered|child_started|answered seq
+    ok value child_ended seq ok value pid exec at                event value
     cancel_requested from reason
     step now consumed machine_version
     activity_scheduled seq target args options context activity_cancel_requested seq
     timer_started seq ns                               timer_cancelled seq
-    message_sent seq dest topic args                   child_requested seq entry host args flags name …
-    control_sent seq verb dest reason                  name_requested seq verb name target
+    message_sent seq dest topic args                   child_requested seq entry host args flags
+    name … control_sent seq verb dest reason                  name_requested seq verb name target
     value kind value                                   completed|failed|cancelled value
 """
 

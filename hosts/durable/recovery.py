@@ -1,7 +1,8 @@
 """After a crash: the activities that were running are run again, one at a time.
 
-One that takes the node down is alone when it does, so it is known, counted, and after three times failed
-(durability.md, promise 4). One that has run for a while without doing harm no longer holds up the others.
+One that takes the node down is alone when it does, so it is known, counted, and after three times
+failed (durability.md, promise 4). One that has run for a while without doing harm no longer holds
+up the others.
 """
 
 from __future__ import annotations

@@ -1,16 +1,18 @@
 """A shard of the workflow host: one VM worker with the runs whose workflow ids fall to it.
 
-Theory of operation. Everything that happens to a run comes to its shard's inbox: start requests, signals,
-results of activities, due timers, answers. A turn takes all that is there, writes it as input records
-into the runs it is for (`touch`), lets the machine step every touched run in one crossing, and hands one unit
-per run to the journal: the input records, the step record and the records of the commands that the step
-gave, with all index rows that follow from them. So a step is atomic, a result is on disk together with
-what the run made of it, and a round trip costs one commit. When the commit is done (`_committed`, back on
-this thread) acknowledgements go out and effects are performed: nothing is seen outside before it is on disk.
+Theory of operation. Everything that happens to a run comes to its shard's inbox: start requests,
+signals, results of activities, due timers, answers. A turn takes all that is there, writes it as
+input records into the runs it is for (`touch`), lets the machine step every touched run in one
+crossing, and hands one unit per run to the journal: the input records, the step record and the
+records of the commands that the step gave, with all index rows that follow from them. So a step is
+atomic, a result is on disk together with what the run made of it, and a round trip costs one
+commit. When the commit is done (`_committed`, back on this thread) acknowledgements go out and
+effects are performed: nothing is seen outside before it is on disk.
 
-The shard never waits for the disk: the next turn works on state that is ahead of it. When a commit fails, that
-state is worth nothing: every run is dropped from memory and rebuilt from the journal when next touched
-(`_lost`), callers are told UNAVAILABLE, and results nobody else keeps are applied again.
+The shard never waits for the disk: the next turn works on state that is ahead of it. When a commit
+fails, that state is worth nothing: every run is dropped from memory and rebuilt from the journal
+when next touched (`_lost`), callers are told UNAVAILABLE, and results nobody else keeps are
+applied again.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from hosts.durable.activities import Activities
 from hosts.durable.deadlines import Deadlines
 from hosts.durable.execution import Execution, is_exec
 from hosts.durable.options import StartOptions
-from hosts.durable.outbox import Outbox
+from hosts.durable.outbox import RUN_UNIT, Outbox
 from hosts.durable.records import Record
 from hosts.vm_worker import Item, VmWorker
 from journal import faults
@@ -105,8 +107,10 @@ class Shard(VmWorker):
         self._touched: dict[int, Execution] = {}
         self._pinned: set[bytes] = set()
         self._bundles: dict[str, sources.Bundle] = {}
-        self._watchers: dict[str, list[str]] = {}
-        self._outcomes: dict[str, list[ReplyTo]] = {}
+        #: Ended runs that asked for something in their last step, until it is answered.
+        self._orphans: dict[int, Execution] = {}
+        self._watchers: dict[int, list[str]] = {}
+        self._outcomes: dict[int, list[ReplyTo]] = {}
         self._keys: set[str] = set()
         self._losses = self.journal.losses
 
@@ -202,12 +206,12 @@ class Shard(VmWorker):
                 if isinstance(command, c.Ended):
                     effects += self._end(execution, command, unit, page)
                     continue
-                record = records.record_of(command)
-                if record is None:
+                issued = records.record_of(command)
+                if issued is None:
                     effects.append(partial(self.outbox.silent, command))
                     continue
-                page.append(record)
-                execution.issue(record, unit)
+                page.append(issued)
+                execution.issue(issued, unit)
                 if not isinstance(command, c.Value):
                     effects.append(partial(self._perform, execution, command))
         execution.count(page)
@@ -275,7 +279,8 @@ class Shard(VmWorker):
     # Runs -----------------------------------------------------------------------------------------
 
     def find(self, workflow_id: str) -> Execution | None:
-        """The open run of a workflow id, rebuilt from its history where needed; None without one."""
+        """The open run of a workflow id, rebuilt from its history where needed; None without
+        one."""
         execution = self.executions.get(workflow_id)
         if execution is not None:
             return None if execution.ended else execution
@@ -438,9 +443,9 @@ class Shard(VmWorker):
             execution.acks.append((reply, encode(pid)))
         if parent is None:
             if "outcome" in start:
-                self._outcomes.setdefault(workflow_id, []).append(start["outcome"])
+                self._outcomes.setdefault(number, []).append(start["outcome"])
             for watcher in start.get("watchers", ()):
-                self._watchers.setdefault(workflow_id, []).append(watcher)
+                self._watchers.setdefault(number, []).append(watcher)
         self._touched[number] = execution
 
     def _is_there(
@@ -461,9 +466,9 @@ class Shard(VmWorker):
                 for topic, args in start.get("messages", ()):
                     self.touch(current, ["message", topic, start.get("parent", ""), args])
                 for watcher in start.get("watchers", ()):
-                    self._watchers.setdefault(workflow_id, []).append(watcher)
+                    self._watchers.setdefault(current.run, []).append(watcher)
                 if "outcome" in start:
-                    self._outcomes.setdefault(workflow_id, []).append(start["outcome"])
+                    self._outcomes.setdefault(current.run, []).append(start["outcome"])
         self.submit(unit, Flight(0, acks, [], []))
 
     def _refuse(self, request: SpawnRequest, pid: str, message: str) -> None:
@@ -504,7 +509,9 @@ class Shard(VmWorker):
         execution.row = row
         execution.ended = True
         running = list(execution.activities)
-        execution.clear(unit)
+        execution.clear(unit, page)
+        if execution.requests:
+            self._orphans[execution.run] = execution
         unit.put_run(execution.run, row)
         unit.put_ended(execution.run, row.ended_ns)
         if row.parent:
@@ -522,9 +529,9 @@ class Shard(VmWorker):
         self._by_run.pop(execution.run, None)
         router = self.parts.router
         router.names.release(execution.pid)
-        for reply in self._outcomes.pop(row.workflow_id, ()):
+        for reply in self._outcomes.pop(execution.run, ()):
             router.answer(reply, value, ok)
-        for watcher in self._watchers.pop(row.workflow_id, ()):
+        for watcher in self._watchers.pop(execution.run, ()):
             self.outbox.send_exit(watcher, execution.pid, row.ended_ns, ok, value)
         if row.parent:
             self.outbox.tell_parent(execution.run, row, ok, value)
@@ -600,19 +607,27 @@ class Shard(VmWorker):
         elif verb == "cancel":
             self.touch(execution, ["cancel_requested", sender, reason], ack)
         else:
-            watchers = self._watchers.setdefault(workflow_id, [])
+            watchers = self._watchers.setdefault(execution.run, [])
             if verb in ("monitor", "link") and sender not in watchers:
                 watchers.append(sender)
             elif verb in ("unmonitor", "unlink") and sender in watchers:
                 watchers.remove(sender)
             router.answer(ack)
 
-    def answered(self, workflow_id: str, seq: int, ok: bool, value: bytes) -> None:
-        """The answer to something the run asked of the node."""
-        execution = self.find(workflow_id)
+    def answered(self, number: int, ok: bool, value: bytes) -> None:
+        """The answer to something a run asked of the node."""
+        run, seq = divmod(number, RUN_UNIT)
+        execution = self.find_run(run)
         request = execution.requests.get(seq) if execution is not None else None
         if execution is not None and request is not None:
             self.touch(execution, self.outbox.answer_record(request, seq, ok, value))
+        elif run in self._orphans:
+            orphan = self._orphans[run]
+            unit = Unit()
+            orphan.settle(seq, unit)
+            if not orphan.requests:
+                del self._orphans[run]
+            self.submit(unit)
 
     def event(self, workflow_id: str, event: bytes) -> None:
         """An event for the run, of a process that it started."""
@@ -645,7 +660,7 @@ class Shard(VmWorker):
         """Answer with the result of the current run, now or when it ends."""
         execution = self.find(workflow_id)
         if execution is not None:
-            self._outcomes.setdefault(workflow_id, []).append(reply)
+            self._outcomes.setdefault(execution.run, []).append(reply)
             return
         end = self.end_of(workflow_id)
         if end is None:
@@ -680,7 +695,7 @@ class Shard(VmWorker):
 
     def _perform(self, execution: Execution, command: c.Command) -> None:
         """Do what a committed command asks for."""
-        if execution.ended:
+        if execution.ended and getattr(command, "seq", 0) not in execution.requests:
             return
         if isinstance(command, c.Call):
             self.activities.schedule(execution, command.seq)
@@ -702,7 +717,18 @@ class Shard(VmWorker):
             return
         if execution is None:
             return
-        for seq, record in list(execution.requests.items()):
-            command = records.command_of(execution.pid, record)
-            assert seq == command.seq
-            self.outbox.perform(execution, command)
+        self._perform_requests(execution)
+
+    def resume_ended(self, run: int, row: RunRow, seqs: list[int]) -> None:
+        """Boot: do what a run asked for in its last step and the crash left undone."""
+        execution = Execution(run, row, f"{{{self.parts.host_id}|{row.workflow_id}}}")
+        execution.ended = True
+        for _, record in self.journal.history(run):
+            if len(record) > 1 and record[1] in seqs and execution.is_request(record):
+                execution.requests[record[1]] = record
+        self._orphans[run] = execution
+        self._perform_requests(execution)
+
+    def _perform_requests(self, execution: Execution) -> None:
+        for record in list(execution.requests.values()):
+            self.outbox.perform(execution, records.command_of(execution.pid, record))

@@ -18,7 +18,7 @@ class Bundle:
 
     def __init__(self, entry: str, known: dict[str, Definition]) -> None:
         reached = with_imports(entry, known)
-        self.blob: bytes = msgpack.packb([[id, *reached[id]] for id in sorted(reached)])
+        self.blob: bytes = msgpack.packb([[each, *reached[each]] for each in sorted(reached)])
         self.digest = hashlib.sha256(self.blob).digest()
 
 
@@ -31,10 +31,10 @@ def unpack(blob: bytes) -> dict[str, Definition]:
 def renamed(blob: bytes, digest: bytes) -> dict[str, Definition]:
     """The definitions under names of their own, beside those that are deployed now."""
     return {
-        pinned_name(id, digest): known._replace(
+        pinned_name(each, digest): known._replace(
             imports={alias: pinned_name(target, digest) for alias, target in known.imports.items()}
         )
-        for id, known in unpack(blob).items()
+        for each, known in unpack(blob).items()
     }
 
 

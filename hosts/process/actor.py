@@ -1,7 +1,7 @@
 """A process of the VM as a Pykka actor, for Python code that likes to hold an ActorRef.
 
-Processes have no thread and no Python object of their own; the actor is made when Python asks for it, and
-its inbox is the way into the VM.
+Processes have no thread and no Python object of their own; the actor is made when Python asks for
+it, and its inbox is the way into the VM.
 
     ref = node.actor(pid)
     ref.tell(("topic", payload))       the process gets a message

@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 #: Results of ended processes that are kept for `result`.
 KEPT_RESULTS: Final = 10_000
 
-#: A PID's number is boot << 40 | worker << 32 | serial; the host gives numbers from here on itself, to
-#: processes that hold a name before they start.
+#: A PID's number is boot << 40 | worker << 32 | serial; the host gives numbers from here on
+#: itself, to processes that hold a name before they start.
 _HOST_SERIAL: Final = 1 << 31
 _WORKER_SHIFT: Final = 32
 _BOOT_SHIFT: Final = 40

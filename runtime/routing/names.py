@@ -11,8 +11,8 @@ from runtime.ids import check_name
 class Names:
     """A bijection in one direction: a name has one holder, a process any number of names.
 
-    Safe to call from any thread. Hosts call `release` before anybody hears of a process's end, so that
-    a name is free by then.
+    Safe to call from any thread. Hosts call `release` before anybody hears of a process's end, so
+    that a name is free by then.
     """
 
     def __init__(self) -> None:

@@ -72,7 +72,8 @@ class Router:
         self._queues: dict[str, set[str]] = {}
 
     def declare(self, ids: Iterable[str]) -> None:
-        """Services of the node: what is asked of one that does not run gets an answer that says so."""
+        """Services of the node: what is asked of one that does not run gets an answer that says
+        so."""
         self._declared = frozenset(ids)
 
     def _no_host(self, host: str) -> PerdureError:
@@ -89,7 +90,7 @@ class Router:
 
     def detach(self, host: Host) -> None:
         """Its PIDs are no longer reachable."""
-        self._hosts = {id: other for id, other in self._hosts.items() if other is not host}
+        self._hosts = {key: other for key, other in self._hosts.items() if other is not host}
         for served in self._queues.values():
             served.discard(host.id)
 
