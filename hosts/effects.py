@@ -78,13 +78,12 @@ def name(router: Router, command: c.Name) -> None:
         router.refuse(reply, error)
 
 
-def log(command: c.Log, entry: str) -> None:
+def log(command: c.Log) -> None:
     """Write a line of user code to the node's log, with its PID."""
     fields = decode(command.fields) if command.fields is not None else None
     suffix = f" {json.dumps(fields, default=str, ensure_ascii=False)}" if fields else ""
-    origin = f"{command.pid} {entry}" if entry else command.pid
     level = _LEVELS.get(command.level, logging.INFO)
-    user_log.log(level, "%s: %s%s", origin, command.message, suffix)
+    user_log.log(level, "%s: %s%s", command.pid, command.message, suffix)
 
 
 #: A host's table: command class -> what it does.

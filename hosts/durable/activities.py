@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+import msgpack
+
 from hosts.calls import Calls, Cancel
 from hosts.durable.execution import Activity, Execution
 from hosts.durable.options import ActivityOptions, RetryPolicy, activity_options
@@ -56,6 +58,8 @@ class Activities:
         self._queue: deque[tuple[int, int]] = deque()
         #: While activities that a crash interrupted are run one at a time, others wait.
         self.held = False
+        #: Options of calls that give none, by function.
+        self._plain_options: dict[str, ActivityOptions] = {}
         self._on_end: dict[tuple[int, int], Callable[[], None]] = {}
 
     def schedule(self, execution: Execution, seq: int) -> None:
@@ -89,22 +93,34 @@ class Activities:
         except PerdureError as error:
             done(False, encode(error))
             return
-        values = decode(context) if context is not None else {}
-        values = dict(values) if isinstance(values, dict) else {}
-        values["activity.key"] = f"{execution.row.run_id}/{seq}"
-        values["activity.attempt"] = attempt
+        key = f"{execution.row.run_id}/{seq}"
+        inherited = activity_context(context, key, attempt)
         timeout = options.start_to_close
         left = self._left(activity, options)
         if left is not None:
             timeout = min(timeout, max(left, 0))
         self._running[run, seq] = lambda: None
-        cancel = self._calls.attempt(target, args, encode(values), done, timeout)
+        if self._is_inline(target):
+            done = partial(self._done, run, seq, attempt)
+            cancel = self._shard.inline.start(target, args, inherited, done, timeout)
+        else:
+            cancel = self._calls.attempt(target, args, inherited, done, timeout)
         if (run, seq) in self._running:
             self._running[run, seq] = cancel
 
+    def _is_inline(self, target: str) -> bool:
+        definition = self._shard.parts.definitions.get(target)
+        return definition is not None and definition.inline
+
     def _options(self, activity: Activity) -> ActivityOptions:
         _, _, target, _, raw, _ = activity.record
-        options = decode(raw) if raw is not None else {}
+        if raw is None:
+            plain = self._plain_options.get(target)
+            if plain is None:
+                plain = activity_options({}, self._retry_of(target), self._default_retry)
+                self._plain_options[target] = plain
+            return plain
+        options = decode(raw)
         return activity_options(
             options if isinstance(options, dict) else {},
             self._retry_of(target),
@@ -208,6 +224,17 @@ class Activities:
         """The host stops: functions that run are left to end or to be run again at the next
         boot."""
         self._queue.clear()
+
+
+def activity_context(context: bytes | None, key: str, attempt: int) -> bytes:
+    """The context of an attempt: what the run handed on, and what the function is told of
+    itself."""
+    values: dict[str, Any] = {"activity.attempt": attempt, "activity.key": key}
+    if context is None:
+        # Canonical as it stands, the keys being in order; encode() would take ten times as long.
+        return bytes(msgpack.packb(values))
+    inherited = decode(context)
+    return encode({**inherited, **values} if isinstance(inherited, dict) else values)
 
 
 def _result(seq: int, ok: bool, value: bytes) -> Record:

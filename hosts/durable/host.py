@@ -13,6 +13,7 @@ from hosts.calls import Calls
 from hosts.clients import Clients
 from hosts.durable.activities import Activities
 from hosts.durable.deadlines import Deadlines
+from hosts.durable.inline import InlineFunctions
 from hosts.durable.options import ONCE, RetryPolicy, start_options
 from hosts.durable.records import Record
 from hosts.durable.recovery import Recovery
@@ -98,11 +99,12 @@ class WorkflowHost:
         for index in range(self._worker_count):
             ref = Shard.start(
                 f"{self.id} worker {index}", parts, self._machine, self._make_activities,
-                self._deadlines, self._owner_of,
+                partial(self._make_inline, index), self._deadlines, self._owner_of,
             )  # fmt: skip
             shard = ref._actor_weakref()
             assert shard is not None
             self._shards.append(shard)
+            self._router.attach(shard.inline)
         self._recover(journal)
         self._router.attach(self, self._task_queue)
         self._deadlines.start()
@@ -113,6 +115,7 @@ class WorkflowHost:
         if self._deadlines is not None:
             self._deadlines.stop()
         for shard in self._shards:
+            self._router.detach(shard.inline)
             shard.actor_ref.stop()
         self._shards = []
 
@@ -155,6 +158,10 @@ class WorkflowHost:
     def _make_activities(self, shard: Shard) -> Activities:
         limit = max(1, self._activities // self._worker_count)
         return Activities(shard, self._calls, self._retry_of, self._retry_policy, limit)
+
+    def _make_inline(self, index: int, shard: Shard) -> InlineFunctions:
+        host_id = f"{self.id}.functions-{index}"
+        return InlineFunctions(host_id, shard, self._router, self._calls, self._timers)
 
     def _shard_of(self, workflow_id: str) -> Shard:
         return self._shards[zlib.crc32(workflow_id.encode()) % len(self._shards)]

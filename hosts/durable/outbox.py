@@ -59,7 +59,7 @@ class Outbox:
     def silent(self, command: c.Command) -> None:
         """Do what leaves no trace in the history."""
         if isinstance(command, c.Log):
-            effects.log(command, "")
+            effects.log(command)
 
     def answer_record(self, request: Record, seq: int, ok: bool, value: bytes) -> Record:
         """The record of the answer to a request."""

@@ -28,6 +28,7 @@ from hosts.durable import history, records, sources
 from hosts.durable.activities import Activities
 from hosts.durable.deadlines import Deadlines
 from hosts.durable.execution import Execution, is_exec
+from hosts.durable.inline import InlineFunctions
 from hosts.durable.options import StartOptions
 from hosts.durable.outbox import RUN_UNIT, Outbox
 from hosts.durable.records import Record
@@ -89,6 +90,7 @@ class Shard(VmWorker):
         parts: Parts,
         make_machine: Callable[[], Machine],
         make_activities: Callable[[Shard], Activities],
+        make_inline: Callable[[Shard], InlineFunctions],
         deadlines: Deadlines,
         owner_of: Callable[[int], Shard | None],
     ) -> None:
@@ -98,6 +100,7 @@ class Shard(VmWorker):
         self._make_machine = make_machine
         self.machine = make_machine()
         self.activities = make_activities(self)
+        self.inline = make_inline(self)
         self.deadlines = deadlines
         self.owner_of = owner_of
         self.outbox = Outbox(self)
@@ -124,10 +127,14 @@ class Shard(VmWorker):
             except Exception:
                 # A request that breaks us must not take those beside it along.
                 logger.exception("%s: cannot handle %r", self.name, item)
-        while self._touched:
+        more = not items
+        while self._touched or self.inline.inputs or more:
             touched = list(self._touched.values())
             self._touched = {}
-            self._advance(touched)
+            more = self._advance(touched)
+            if more and not self._touched:
+                # A function is busy: look at the inbox between its slices.
+                return True
         return False
 
     def touch(self, execution: Execution, record: Record, ack: ReplyTo | None = None) -> None:
@@ -139,10 +146,11 @@ class Shard(VmWorker):
             execution.acks.append((ack, encode(True)))
         self._touched[execution.run] = execution
 
-    def _advance(self, touched: list[Execution]) -> None:
+    def _advance(self, touched: list[Execution]) -> bool:
+        """Step runs and functions once; whether a function has more to run."""
         faults.point(STEP_BEFORE)
         wall = self.deadlines.wall()
-        batch = []
+        batch = self.inline.take()
         for execution in touched:
             if execution.suspended:
                 continue
@@ -163,13 +171,16 @@ class Shard(VmWorker):
                     execution.size,
                 ]
             )
-        _, commands = self.machine.step(batch)
+        more, commands = self.machine.step(batch)
         faults.point(STEP_AFTER)
-        given_by: dict[str, list[c.Command]] = {}
+        given_by: dict[str, list[c.Command]] = {execution.pid: [] for execution in touched}
+        by_functions: list[c.Command] = []
         for command in commands:
-            given_by.setdefault(command.pid, []).append(command)
+            given_by.get(command.pid, by_functions).append(command)
         for execution in touched:
-            self._write(execution, given_by.get(execution.pid, []))
+            self._write(execution, given_by[execution.pid])
+        self.inline.perform(by_functions)
+        return more
 
     def _write(self, execution: Execution, commands: list[c.Command]) -> None:
         """Hand the step of one run to the journal."""
@@ -296,6 +307,11 @@ class Shard(VmWorker):
         if row is None or not row.is_open or row.host != self.parts.host_id:
             return None
         return self._load(run, row)
+
+    def _unfinished(self, workflow_id: str) -> Execution | None:
+        """The run whose end is still to be told: an open one, or one that ended but not yet on
+        disk."""
+        return self.executions.get(workflow_id) or self.find(workflow_id)
 
     def row_of(self, workflow_id: str) -> RunRow | None:
         """How the current or last run of a workflow id stands, as far as memory knows."""
@@ -589,7 +605,8 @@ class Shard(VmWorker):
         self, workflow_id: str, verb: str, sender: str, reason: str | None, ack: ReplyTo | None
     ) -> None:
         """terminate, cancel, monitor, unmonitor, link, unlink, probe."""
-        execution = self.find(workflow_id)
+        watching = verb in ("monitor", "unmonitor", "link", "unlink")
+        execution = self._unfinished(workflow_id) if watching else self.find(workflow_id)
         router = self.parts.router
         if verb in ("monitor", "link") and execution is None:
             end = self.end_of(workflow_id)
@@ -658,7 +675,7 @@ class Shard(VmWorker):
 
     def outcome(self, workflow_id: str, reply: ReplyTo) -> None:
         """Answer with the result of the current run, now or when it ends."""
-        execution = self.find(workflow_id)
+        execution = self._unfinished(workflow_id)
         if execution is not None:
             self._outcomes.setdefault(execution.run, []).append(reply)
             return

@@ -12,8 +12,9 @@ from typing import Any, Final
 from hosts import effects
 from hosts.calls import Calls
 from hosts.clients import Clients
+from hosts.performer import Performer
 from hosts.process.worker import ProcessWorker
-from hosts.timers import Timer, Timers
+from hosts.timers import Timers
 from runtime import commands as c
 from runtime import inputs
 from runtime.codec import encode
@@ -68,40 +69,23 @@ class ProcessHost:
         self._boot = boot
         self._router = router
         self._clients = clients
-        self._calls = calls
         self._timers = timers
         self._worker_count = workers
         self._fuel = fuel
         self._memory = memory
         self._stop_timeout = stop_timeout
-        self._terminal = terminal
         self._workers: list[ProcessWorker] = []
         self._turn = itertools.count()
         self._serials = itertools.count(_HOST_SERIAL)
         self._lock = threading.Lock()
         self._results: OrderedDict[str, tuple[bool, bytes]] = OrderedDict()
         self._result_waiters: dict[str, list[ReplyTo]] = {}
-        self._pending_calls: dict[str, dict[int, Callable[[], None]]] = {}
-        self._pending_timers: dict[str, dict[int, Timer]] = {}
         #: Watchers from elsewhere by PID, told when a VM is lost with all that it knew.
         self._watched: dict[str, list[str]] = {}
         self._stopping = False
-        self._performers: effects.Performers = {
-            c.Call: self._call,
-            c.CancelCall: self._cancel_call,
-            c.StartTimer: self._start_timer,
-            c.CancelTimer: self._cancel_timer,
-            c.Send: lambda command: effects.send(router, command),
-            c.Spawn: lambda command: router.spawn(effects.spawn_request(command)),
-            c.Control: lambda command: effects.control(router, command),
-            c.Name: lambda command: effects.name(router, command),
-            c.Log: lambda command: effects.log(command, ""),
-            c.Io: self._io,
-            c.Signal: lambda command: router.deliver(inputs.signal(command.pid, command.event)),
-            c.Answer: lambda command: router.deliver(inputs.answer(*command)),
-            c.Ended: self._ended,
-            c.Value: lambda command: None,
-        }
+        self._performer = Performer(
+            host_id, router, calls, timers, self.deliver, self._ended, terminal
+        )
 
     # As a service ---------------------------------------------------------------------------------
 
@@ -116,7 +100,7 @@ class ProcessHost:
             ref = ProcessWorker.start(
                 f"{self.id} worker {index}",
                 self._machine_maker(index),
-                self._perform,
+                self._performer.perform,
                 self._lost_maker(index),
             )
             worker = ref._actor_weakref()
@@ -269,73 +253,16 @@ class ProcessHost:
                         "at": self._timers.clock.wall(),
                         "result": {"error": error},
                     }
-                    self._ended(c.Ended(pid, False, encode(error)))
+                    self._performer.ended(c.Ended(pid, False, encode(error)))
                     for watcher in watchers:
                         self._router.deliver(inputs.signal(watcher, encode(event)))
 
         return lost
 
-    # Commands -------------------------------------------------------------------------------------
-
-    def _perform(self, commands: list[c.Command]) -> None:
-        performers = self._performers
-        for command in commands:
-            try:
-                performers[type(command)](command)
-            except Exception as error:
-                # One command that we cannot perform must not take its batch along.
-                logger.exception("%s: cannot perform %r", self.id, command)
-                seq = getattr(command, "seq", None)
-                if seq is not None and not isinstance(command, c.Answer):
-                    failure = PerdureError(Kind.INTERNAL, f"{type(error).__name__}: {error}")
-                    self._router.refuse((command.pid, seq), failure)
-
-    def _call(self, command: c.Call) -> None:
-        calls = self._pending_calls.setdefault(command.pid, {})
-
-        def done(ok: bool, value: bytes) -> None:
-            calls.pop(command.seq, None)
-            self.deliver(inputs.answer(command.pid, command.seq, ok, value))
-
-        calls[command.seq] = lambda: None
-        cancel = self._calls.start(
-            command.target, command.args, command.context, done, options=command.options
-        )
-        if command.seq in calls:
-            calls[command.seq] = cancel
-
-    def _cancel_call(self, command: c.CancelCall) -> None:
-        cancel = self._pending_calls.get(command.pid, {}).pop(command.seq, None)
-        if cancel is not None:
-            cancel()
-
-    def _start_timer(self, command: c.StartTimer) -> None:
-        timers = self._pending_timers.setdefault(command.pid, {})
-        pid, seq = command.pid, command.seq
-
-        def fire() -> None:
-            timers.pop(seq, None)
-            self.deliver(inputs.answer(pid, seq, True, b"\xc0"))
-
-        timers[seq] = self._timers.add(self._timers.clock.monotonic() + command.ns, fire)
-
-    def _cancel_timer(self, command: c.CancelTimer) -> None:
-        timer = self._pending_timers.get(command.pid, {}).pop(command.seq, None)
-        if timer is not None:
-            self._timers.cancel(timer)
-
-    def _io(self, command: c.Io) -> None:
-        if self._terminal is not None:
-            self._terminal(command.data)
-
     def _ended(self, command: c.Ended) -> None:
         pid = command.pid
         self._router.names.release(pid)
         self._watched.pop(pid, None)
-        for cancel in self._pending_calls.pop(pid, {}).values():
-            cancel()
-        for timer in self._pending_timers.pop(pid, {}).values():
-            self._timers.cancel(timer)
         if not command.ok:
             effects.log_failure(command)
         with self._lock:
