@@ -64,7 +64,7 @@ def name(router: Router, command: c.Name) -> None:
     names = router.names
     try:
         if command.verb == "lookup":
-            pid = names.lookup(command.name)
+            pid = router.lookup(command.name)
             if pid is None:
                 raise PerdureError(Kind.NOT_FOUND, f'no process holds the name "{command.name}"')
             router.answer(reply, encode(pid))

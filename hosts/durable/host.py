@@ -222,6 +222,14 @@ class WorkflowHost:
         shard = self._shard_of(workflow_id)
         shard.post(partial(shard.start_run, request, workflow_id, options))
 
+    def lookup(self, name: str) -> str | None:
+        """A workflow is known by its id while it is open: by what `with_name` gave it, too."""
+        try:
+            row = self.run(name)[1]
+        except PerdureError:
+            return None
+        return f"{{{self.id}|{name}}}" if row.is_open else None
+
     # For people -----------------------------------------------------------------------------------
 
     def runs(

@@ -81,6 +81,14 @@ class InlineFunctions:
             self.inputs.append(inputs.control(call.pid, "terminate", "", None))
             call.done(False, encode(error))
 
+    def lost(self, error: PerdureError) -> None:
+        """The VM is gone with every function that ran in it."""
+        calls, self._calls = self._calls, {}
+        self.inputs.clear()
+        self._fresh.clear()
+        for call in calls.values():
+            call.done(False, encode(error))
+
     def take(self) -> list[Input]:
         """The inputs for the step that begins now."""
         taken, self.inputs = self.inputs, []
@@ -124,3 +132,6 @@ class InlineFunctions:
         """Nothing can be spawned here."""
         error = PerdureError(Kind.INVALID, f"{self.id} is not a host")
         self._router.refuse(request.start.get("reply"), error)
+
+    def lookup(self, name: str) -> str | None:
+        return None

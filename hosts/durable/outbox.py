@@ -68,10 +68,13 @@ class Outbox:
             return ["child_ended", seq, ok, value, "", True, at]
         return [_ANSWER_RECORDS.get(request[0], "answered"), seq, ok, value]
 
-    def send_exit(self, watcher: str, pid: str, at: int, ok: bool, value: bytes) -> None:
-        """Tell a watcher how a run ended."""
+    def send_exit(
+        self, watcher: str, linked: bool, pid: str, at: int, ok: bool, value: bytes
+    ) -> None:
+        """Tell a watcher how a run ended; a link breaks when the end is an error."""
         result = {"value" if ok else "error": decode(value)}
-        event = {"kind": "pid.exit", "from": pid, "at": at, "result": result}
+        kind = "pid.link.down" if linked and not ok else "pid.exit"
+        event = {"kind": kind, "from": pid, "at": at, "result": result}
         self._shard.parts.router.deliver(inputs.signal(watcher, encode(event)))
 
     def tell_parent(self, child: int, row: RunRow, ok: bool, value: bytes) -> None:

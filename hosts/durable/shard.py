@@ -42,7 +42,7 @@ from runtime import commands as c
 from runtime.codec import decode, encode
 from runtime.errors import Kind, PerdureError
 from runtime.inputs import ReplyTo
-from runtime.lua.machine import MACHINE_VERSION, Definition, Machine
+from runtime.lua.machine import MACHINE_VERSION, Definition, Machine, OutOfMemoryError
 from runtime.routing.router import Router, SpawnRequest
 
 logger = logging.getLogger(__name__)
@@ -112,7 +112,8 @@ class Shard(VmWorker):
         self._bundles: dict[str, sources.Bundle] = {}
         #: Ended runs that asked for something in their last step, until it is answered.
         self._orphans: dict[int, Execution] = {}
-        self._watchers: dict[int, list[str]] = {}
+        #: (PID, whether by link) of those who hear of a run's end.
+        self._watchers: dict[int, list[tuple[str, bool]]] = {}
         self._outcomes: dict[int, list[ReplyTo]] = {}
         self._keys: set[str] = set()
         self._losses = self.journal.losses
@@ -171,7 +172,11 @@ class Shard(VmWorker):
                     execution.size,
                 ]
             )
-        more, commands = self.machine.step(batch)
+        try:
+            more, commands = self.machine.step(batch)
+        except OutOfMemoryError as error:
+            self._vm_lost(touched, error)
+            return False
         faults.point(STEP_AFTER)
         given_by: dict[str, list[c.Command]] = {execution.pid: [] for execution in touched}
         by_functions: list[c.Command] = []
@@ -267,19 +272,38 @@ class Shard(VmWorker):
         stale = not isinstance(error, JournalLossError)
         if stale or self._losses != self.journal.losses:
             logger.error("%s: %s", self.parts.host_id, error)
-            for execution in self.executions.values():
-                for reply, _ in execution.acks:
-                    self.parts.router.refuse(reply, refusal)
-                self.machine.step([["drop", execution.pid]])
-            self.executions.clear()
-            self._by_run.clear()
-            self._touched.clear()
-            self._keys.clear()
+            self._forget_all(refusal)
             self._losses = self.journal.losses
         if flight.internal:
             self.deadlines.after(
                 _RETRY_NS, partial(self.post, partial(self._again, flight.run, flight.internal))
             )
+
+    def _forget_all(self, refusal: PerdureError) -> None:
+        """Drop every run from memory; each is rebuilt from the journal when it is next touched."""
+        for execution in self.executions.values():
+            for reply, _ in execution.acks:
+                self.parts.router.refuse(reply, refusal)
+            self.machine.step([["drop", execution.pid]])
+        self.executions.clear()
+        self._by_run.clear()
+        self._touched.clear()
+        self._keys.clear()
+
+    def _vm_lost(self, touched: list[Execution], error: OutOfMemoryError) -> None:
+        """The VM hit its cap: a new one takes its place, and the runs are rebuilt in it."""
+        logger.error("%s: %s; the VM was replaced", self.name, error)
+        self.machine = self._make_machine()
+        self._pinned.clear()
+        self.inline.lost(PerdureError(Kind.INTERNAL, f"{self.name}: {error}"))
+        lost = [(execution.run, execution.fresh) for execution in touched]
+        self._forget_all(PerdureError(Kind.UNAVAILABLE, f"{self.name}: {error}", True))
+        for run, fresh in lost:
+            internal = [record for record in fresh if record[0] not in ("message", "started")]
+            if internal:
+                self.deadlines.after(
+                    _RETRY_NS, partial(self.post, partial(self._again, run, internal))
+                )
 
     def _again(self, run: int, internal: list[Record]) -> None:
         execution = self.find_run(run)
@@ -460,8 +484,7 @@ class Shard(VmWorker):
         if parent is None:
             if "outcome" in start:
                 self._outcomes.setdefault(number, []).append(start["outcome"])
-            for watcher in start.get("watchers", ()):
-                self._watchers.setdefault(number, []).append(watcher)
+            self._watchers[number] = _watchers_of(request)
         self._touched[number] = execution
 
     def _is_there(
@@ -481,8 +504,7 @@ class Shard(VmWorker):
             if parent is None:
                 for topic, args in start.get("messages", ()):
                     self.touch(current, ["message", topic, start.get("parent", ""), args])
-                for watcher in start.get("watchers", ()):
-                    self._watchers.setdefault(current.run, []).append(watcher)
+                self._watchers.setdefault(current.run, []).extend(_watchers_of(request))
                 if "outcome" in start:
                     self._outcomes.setdefault(current.run, []).append(start["outcome"])
         self.submit(unit, Flight(0, acks, [], []))
@@ -547,8 +569,8 @@ class Shard(VmWorker):
         router.names.release(execution.pid)
         for reply in self._outcomes.pop(execution.run, ()):
             router.answer(reply, value, ok)
-        for watcher in self._watchers.pop(execution.run, ()):
-            self.outbox.send_exit(watcher, execution.pid, row.ended_ns, ok, value)
+        for watcher, linked in self._watchers.pop(execution.run, ()):
+            self.outbox.send_exit(watcher, linked, execution.pid, row.ended_ns, ok, value)
         if row.parent:
             self.outbox.tell_parent(execution.run, row, ok, value)
 
@@ -615,7 +637,7 @@ class Shard(VmWorker):
                 return
             router.answer(ack)
             pid = f"{{{self.parts.host_id}|{workflow_id}}}"
-            self.outbox.send_exit(sender, pid, self.deadlines.wall(), *end)
+            self.outbox.send_exit(sender, verb == "link", pid, self.deadlines.wall(), *end)
             return
         if execution is None:
             router.refuse(ack, self.gone(workflow_id))
@@ -625,10 +647,11 @@ class Shard(VmWorker):
             self.touch(execution, ["cancel_requested", sender, reason], ack)
         else:
             watchers = self._watchers.setdefault(execution.run, [])
-            if verb in ("monitor", "link") and sender not in watchers:
-                watchers.append(sender)
-            elif verb in ("unmonitor", "unlink") and sender in watchers:
-                watchers.remove(sender)
+            watcher = (sender, verb in ("link", "unlink"))
+            if verb in ("monitor", "link") and watcher not in watchers:
+                watchers.append(watcher)
+            elif verb in ("unmonitor", "unlink") and watcher in watchers:
+                watchers.remove(watcher)
             router.answer(ack)
 
     def answered(self, number: int, ok: bool, value: bytes) -> None:
@@ -749,3 +772,10 @@ class Shard(VmWorker):
     def _perform_requests(self, execution: Execution) -> None:
         for record in list(execution.requests.values()):
             self.outbox.perform(execution, records.command_of(execution.pid, record))
+
+
+def _watchers_of(request: SpawnRequest) -> list[tuple[str, bool]]:
+    """Who wants to hear of the end of what a request starts: (PID, whether by link)."""
+    start = request.start
+    monitors = [(pid, False) for pid in start.get("watchers", ())]
+    return monitors + [(pid, True) for pid in start.get("links", ())]

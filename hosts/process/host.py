@@ -195,6 +195,9 @@ class ProcessHost:
             self._watched[pid] = list(start["watchers"])
         self._workers[index].post(inputs.start(pid, request.entry, request.args, start))
 
+    def lookup(self, name: str) -> str | None:
+        return None
+
     def _refuse(self, request: SpawnRequest, error: PerdureError) -> None:
         for key in ("reply", "outcome"):
             self._router.refuse(request.start.get(key), error)  # type: ignore[arg-type]

@@ -61,6 +61,10 @@ class Host(Protocol):
         """Start an entry; from any thread. Answers `request.start["reply"]`."""
         ...
 
+    def lookup(self, name: str) -> str | None:
+        """PID of what the host itself knows by a name; None where only `Names` gives names."""
+        ...
+
 
 class Router:
     """Knows the hosts of the node. Safe to call from any thread."""
@@ -172,10 +176,21 @@ class Router:
                     Kind.INVALID, f'"{dest}" is not a PID: write it as {{host|unique}}'
                 )
             return dest
-        pid = self.names.lookup(dest)
+        pid = self.lookup(dest)
         if pid is None:
             raise PerdureError(Kind.NOT_FOUND, f'no process holds the name "{dest}"')
         return pid
+
+    def lookup(self, name: str) -> str | None:
+        """PID of the process that holds a name, or of the open workflow of that id."""
+        pid = self.names.lookup(name)
+        if pid is not None:
+            return pid
+        for host in self._hosts.values():
+            pid = host.lookup(name)
+            if pid is not None:
+                return pid
+        return None
 
     def answer(self, reply: ReplyTo | None, value: bytes = TRUE, ok: bool = True) -> None:
         """Answer a request, if somebody waits."""
