@@ -37,11 +37,13 @@ SLICE: Final = 2000
 
 #: Order matters: each file may use what those before it put into the shared table.
 PRELUDE: Final = (
-    "objects", "errors", "payload_faults", "codec", "decode", "copy", "arguments", "scheduler",
-    "emit", "channel", "slots", "mailbox", "process", "funcs", "recorded", "pattern_cost",
-    "matcher", "patterns", "bounds", "duration", "calendar", "locations", "layout", "time_format",
-    "time_parse", "time", "waiting", "json", "uuid", "workflow", "output", "sandbox", "sources",
-    "boundary",
+    "objects", "errors", "payload_faults", "codec", "decode", "copy", "arguments",
+    "fuel", "scheduler", "traces", "emit", "channel", "select", "slots", "ends", "recorded", "random",
+    "message", "mailbox", "process", "spawn", "control", "names", "funcs", "future", "ctx",
+    "duration", "calendar", "locations", "layout", "time_format", "time_parse", "time", "timers",
+    "json", "uuid", "workflow", "log", "terminal",
+    "pattern_cost", "matcher", "patterns", "bounds", "coroutines", "order", "globals", "libraries",
+    "proxies", "sources", "boundary",
 )  # fmt: skip
 #: Prelude files that return a module of their own name.
 MODULE_FILES: Final = frozenset({"errors", "time", "json", "uuid"})
@@ -168,9 +170,7 @@ return function(S, first_pid)
     serial = serial + 1
     return pid
   end
-  S.modules.channel = S.channel_module
-  S.durable_modules = S.durable_modules or {}
-  for _, name in pairs({ "python", "io", "os", "package", "debug", "dofile", "loadfile", "require" }) do
+  for _, name in ipairs({ "python", "io", "os", "package", "debug", "dofile", "loadfile", "require" }) do
     _G[name] = nil
   end
   string.dump = nil

@@ -1,6 +1,6 @@
 -- How the prelude looks at the arguments that user code gives it, and says what is wrong with them.
 local S = ...
-local type, tostring, error, pcall = type, tostring, error, pcall
+local type, tostring, error, pcall, select = type, tostring, error, pcall, select
 local table_pack = table.pack
 local format, sub = string.format, string.sub
 
@@ -28,9 +28,9 @@ function S.error_in(where, err)
   return S.new_error("Invalid", where .. ": " .. err:message())
 end
 
--- Raise an error object at the caller's line.
+-- Raise an error object that knows where user code stands.
 function S.raise(kind, message)
-  return error(S.new_error(kind, message), 0)
+  return error(S.new_error(kind, message, nil, nil, nil, S.trace(2)), 0)
 end
 
 -- The value, or nil and the error that `f` raised for it; what is not an error of ours (KILL) goes on.
@@ -51,4 +51,41 @@ function S.try_encode_values(...) return try(S.pack_args, ...) end
 function S.decode_list(bytes)
   local values = table_pack(S.decode_args(bytes))
   return values, values.n
+end
+
+-- Argument bytes as a message carries them: how many, and the one or the list of them.
+function S.decode_payload(bytes)
+  local values, count = S.decode_list(bytes)
+  if count > 1 then
+    values.n = nil
+    return count, values
+  end
+  return count, values[1]
+end
+
+local SCALAR = { string = true, number = true, boolean = true, ["nil"] = true }
+
+-- Copies of values for another slot: how many, and the list of them; or nil and the error.
+function S.copy_values(...)
+  local values, count = { ... }, select("#", ...)
+  for i = 1, count do
+    local value = values[i]
+    if not SCALAR[type(value)] then
+      local copied, err = S.try_copy(value)
+      if err then return nil, err end
+      values[i] = copied
+    end
+  end
+  return count, values
+end
+
+-- The same for the payload of a message: the one or the list of them.
+function S.copy_payload(...)
+  local count = select("#", ...)
+  if count > 1 then return S.copy_values(...) end
+  local value = ...
+  if SCALAR[type(value)] then return count, value end
+  local copied, err = S.try_copy(value)
+  if err then return nil, err end
+  return 1, copied
 end

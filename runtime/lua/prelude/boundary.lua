@@ -3,7 +3,7 @@
 -- Inputs are arrays [op, pid, …], see runtime/inputs.py. step(bytes, budget) applies them, runs what became
 -- ready, and returns whether something is left to run and the commands.
 local S = ...
-local pairs, resume, concat, type = pairs, coroutine.resume, table.concat, type
+local ipairs, concat = ipairs, table.concat
 local decode = S.decode
 
 local function not_found(pid)
@@ -16,44 +16,36 @@ end
 
 local inputs = {}
 
--- options: see runtime/inputs.py, Start
+-- options: see runtime/inputs.py, StartOptions
 function inputs.start(pid, entry, args, options)
-  local values, count = S.decode_list(args)
-  local durable = options.durable
-  local watchers, links = options.watchers, options.links
-  local slot, err = S.new_slot(entry, {
-    pid = pid or S.new_pid(),
-    context = options.context and decode(options.context),
-    parent = options.parent or "",
-    is_process = options.process,
-    named = options.named,
-    outcome = options.outcome,
-    terminal = options.terminal,
-    durable = durable,
-    seed = durable and options.seed,
-    info = durable and options.info,
-    started = durable and options.now,
-    now = durable and options.now,
-  }, values, count)
-  if not slot then
-    if options.outcome then S.emit_answer(options.outcome[1], options.outcome[2], false, err) end
-    return reply(options.reply and options.reply[1], options.reply and options.reply[2], false, err)
+  local to, outcome = options.reply or {}, options.outcome
+  local proto, err = S.proto(entry)
+  if not proto then
+    if outcome then S.emit_answer(outcome[1], outcome[2], false, err) end
+    return reply(to[1], to[2], false, err)
   end
-  if slot.is_process then S.live = S.live + 1 end
-  for _, watcher in pairs(watchers or {}) do S.add_to(slot, "watchers", watcher) end
-  for _, peer in pairs(links or {}) do S.add_to(slot, "links", peer) end
-  for _, message in pairs(options.messages or {}) do
-    local list, length = S.decode_list(message[2])
-    S.deliver(slot, message[1], slot.parent, list, length)
+  local context = options.context and decode(options.context) or nil
+  local slot = S.new_slot(proto, pid or S.new_pid(), context, options.parent or "", options.durable)
+  slot.is_process, slot.named = options.process, options.named
+  slot.outcome, slot.terminal = outcome, options.terminal
+  if slot.durable then
+    slot.seed, slot.info = options.seed, options.info
+    slot.now, slot.started = options.now, options.now
   end
-  if options.reply then reply(options.reply[1], options.reply[2], true, slot.pid) end
+  local watchers, links, messages = options.watchers or {}, options.links or {}, options.messages or {}
+  for i = 1, #watchers do S.add_to(slot, "watchers", watchers[i]) end
+  for i = 1, #links do S.add_to(slot, "links", links[i]) end
+  for i = 1, #messages do
+    S.deliver(slot, messages[i][1], slot.parent, S.decode_payload(messages[i][2]))
+  end
+  S.start_main(slot, S.decode_list(args))
+  reply(to[1], to[2], true, slot.pid)
 end
 
 function inputs.message(pid, topic, from, args, reply_pid, reply_seq)
   local slot = S.slots[pid]
   if not slot then return reply(reply_pid, reply_seq, false, not_found(pid)) end
-  local values, count = S.decode_list(args)
-  S.deliver(slot, topic, from, values, count)
+  S.deliver(slot, topic, from, S.decode_payload(args))
   reply(reply_pid, reply_seq, true, true)
 end
 
@@ -93,7 +85,7 @@ end
 
 -- All processes at once, when their host stops.
 function inputs.control_all(_, verb, reason)
-  for _, slot in pairs(S.sorted_slots()) do
+  for _, slot in ipairs(S.sorted_slots()) do
     if slot.is_process then S.verbs[verb](slot, "", reason) end
   end
 end
@@ -101,9 +93,9 @@ end
 -- Who lives here: a list of {pid, entry, waiting messages, parent}.
 function inputs.list(_, reply_pid, reply_seq)
   local rows = {}
-  for _, slot in pairs(S.sorted_slots()) do
+  for _, slot in ipairs(S.sorted_slots()) do
     if slot.is_process then
-      rows[#rows + 1] = { slot.pid, slot.entry, slot.inbox and S.waiting(slot.inbox) or 0, slot.parent or "" }
+      rows[#rows + 1] = { slot.pid, S.entry_of(slot), slot.inbox and S.waiting(slot.inbox) or 0, slot.parent or "" }
     end
   end
   S.emit_answer(reply_pid, reply_seq, true, rows)
@@ -144,22 +136,21 @@ end
 function S.step(bytes, budget)
   local batch = decode(bytes)
   for i = 1, #batch do apply(batch[i]) end
-  local more = S.run_slice(budget)
-  return more, S.take_commands()
+  return S.run_slice(budget), S.take_commands()
 end
 
--- What a source offers, for a check before anything starts: run its chunk with nothing behind it.
--- Returns "" when the method is there (or cannot be told), else the names of what is there.
+-- What a source offers, for a check before anything starts. Its chunk runs as a step of a workflow of which nothing
+-- is performed. Returns nil when the method is there, else the names of what is; or nil and what is wrong.
 function S.inspect(id)
   local proto, err = S.proto(id)
   if not proto then return nil, err:message() end
-  local slot = { entry = id, proto = proto, tasks = 1, blocked = 0, fuel = S.fuel, seq = 0, pid = "{check|" .. id .. "}", durable = proto.durable, seed = ("\0"):rep(32), now = 0, started = 0, info = {} }
-  local co = S.new_coroutine(proto.offers)
-  slot.main = co
-  S.current, S.co = slot, co
-  local ok, offers = resume(co)
-  S.current, S.co = nil, nil
+  local names
+  local checked = { id = id, globals = proto.globals, start = function() names = proto.offers() end }
+  local slot = S.new_slot(checked, "{check|" .. id .. "}", nil, "", true)
+  slot.seed, slot.info, slot.now, slot.started = ("\0"):rep(32), {}, 0, 0
+  S.start_main(slot, nil, 0)
+  S.run_step(slot)
+  inputs.drop(slot.pid)
   S.take_commands()
-  if ok and type(offers) == "table" and offers.found == false then return concat(offers.names, "\n"), "missing" end
-  return "", nil
+  return names and concat(names, "\n")
 end

@@ -1,152 +1,222 @@
--- Channels and select, as in Go. A channel belongs to one slot and never leaves it.
+-- Channels, as in Go. A channel belongs to one slot and never leaves it.
 --
--- A waiter is a task (a thread) that waits in a plain send or receive, or a select record shared by
--- the queues of all its cases and dropped from them lazily once it is done. Receivers and senders never
--- wait on the same channel at the same time. Channels marked EXTERNAL are fed by the runtime, so a wait
--- on one never counts as deadlock.
+-- User code holds a handle; the channel itself is under a private key of it, with its fields at integer keys,
+-- which keeps it small and quick. Channels marked EXTERNAL are fed by the runtime, so a wait on one never
+-- counts as deadlock.
+--
+-- What waits: a lone task in a plain receive is in TASK. Everything else is an entry {task, value, select} in
+-- RECEIVERS or SENDERS, where `select` is the record shared by the entries of one select (see select.lua) or false.
+-- The entries of a select that is over elsewhere are passed over; withdraw() keeps them from piling up.
+--
+-- S.new_channel(slot, capacity, external) -> channel      S.handle_of(channel) -> handle
+-- S.channel_of(handle) -> channel; raises for anything else
+-- S.feed(channel, value)           the runtime puts a value in; never waits, never raises
+-- S.feed_latest(channel, value)    the same, dropped when one waits already
+-- S.waiting(channel) -> count      S.drain(channel) -> list, count
+-- S.close_channel(channel)
+-- For select: S.try_send(channel, value) -> taken    S.try_receive(channel) -> there, value, ok
+--     S.enqueue(channel, side, entry)    S.withdraw(channel, side)    S.is_external(channel)
+--     S.RECEIVERS, S.SENDERS: sides
 local S = ...
-local yield, setmetatable, getmetatable, type = coroutine.yield, setmetatable, debug.getmetatable, type
-local math_type, rawget, ipairs = math.type, rawget, ipairs
-local BLOCK = S.BLOCK
+local setmetatable, getmetatable = setmetatable, debug.getmetatable
+local isyieldable, yield, math_type = coroutine.isyieldable, coroutine.yield, math.type
+local BLOCK, cannot_wait, block_on_own, wake = S.BLOCK, S.cannot_wait, S.block_on_own, S.wake
 
--- Slots of a channel; integer keys keep it small and quick.
-local CAPACITY <const>, HEAD <const>, TAIL <const> = 1, 2, 3
-local RECEIVERS <const>, SENDERS <const>, CLOSED <const>, EXTERNAL <const> = 4, 5, 6, 7
-local BUFFER <const>, OWNER <const> = 8, 9
+local CAPACITY <const>, HEAD <const>, TAIL <const>, BUFFER <const> = 1, 2, 3, 4
+local TASK <const>, RECEIVERS <const>, SENDERS <const>, CLOSED <const> = 5, 6, 7, 8
+local EXTERNAL <const>, OWNER <const>, HANDLE <const> = 9, 10, 11
+S.RECEIVERS, S.SENDERS = RECEIVERS, SENDERS
 
+local CHANNEL = {} -- the private key
 local methods = {}
 local channel_mt = S.own_type("channel", { __index = methods, __tostring = function() return "channel" end })
 
 local function new(owner, capacity, external)
-  return setmetatable({ capacity, 1, 0, false, false, false, external, false, owner }, channel_mt)
+  return { capacity, 1, 0, false, false, false, false, false, external, owner, false }
 end
 S.new_channel = new
 
--- Queue of waiters: false, or {first, last, [index] = waiter}.
-local function enqueue(ch, side, waiter, value)
-  local queue = ch[side]
-  if not queue then
-    queue = { first = 1, last = 0 }
-    ch[side] = queue
+local function handle_of(ch)
+  local handle = ch[HANDLE]
+  if not handle then
+    handle = setmetatable({ [CHANNEL] = ch }, channel_mt)
+    ch[HANDLE] = handle
+    local slot = ch[OWNER]
+    if slot.durable then S.number_object(slot, handle) end
   end
-  local at = queue.last + 1
-  queue.last = at
-  queue[at] = waiter
-  if side == SENDERS then
-    queue.values = queue.values or {}
-    queue.values[at] = value
-  end
+  return handle
+end
+S.handle_of = handle_of
+
+local function misuse(value)
+  return S.raise("Invalid", "not a channel: " .. S.show(value) .. "; call channel methods with a colon, as in ch:receive()")
 end
 
--- Next waiter that still waits, and the value it sends.
+function S.channel_of(handle)
+  if getmetatable(handle) ~= channel_mt then misuse(handle) end
+  return handle[CHANNEL]
+end
+
+function S.is_external(ch) return ch[EXTERNAL] end
+
+-- Queues: {first, last, over, [index] = entry}; over counts entries of selects that are over. ----------
+
+local function enqueue(ch, side, entry)
+  local queue = ch[side]
+  if not queue then
+    queue = { first = 1, last = 0, over = 0 }
+    ch[side] = queue
+  end
+  local last = queue.last + 1
+  queue.last = last
+  queue[last] = entry
+end
+
+local function is_over(entry)
+  local select = entry[3]
+  return select and select.over
+end
+
+-- The next entry that still waits, or nil.
 local function dequeue(ch, side)
   local queue = ch[side]
-  while queue and queue.first <= queue.last do
-    local at = queue.first
-    local waiter, value = queue[at], nil
-    queue[at] = nil
-    queue.first = at + 1
-    if queue.values then
-      value = queue.values[at]
-      queue.values[at] = nil
+  while queue do
+    local first = queue.first
+    local entry = queue[first]
+    queue[first] = nil
+    queue.first = first + 1
+    if first == queue.last then
+      ch[side], queue = false, nil
     end
-    if queue.first > queue.last then ch[side] = false end
-    if type(waiter) == "thread" or not waiter.done then return waiter, value end
+    if not is_over(entry) then return entry end
+    if queue then queue.over = queue.over - 1 end
   end
   return nil
 end
 
--- Let a waiter go on: a plain one with (a, b), a select with the result of its case.
-local function release(ch, waiter, a, b)
-  local slot = ch[OWNER]
-  if type(waiter) == "thread" then
-    if not ch[EXTERNAL] then slot.blocked = slot.blocked - 1 end
-    S.wake(slot, waiter, a, b)
-  else
-    waiter.done = true
-    if waiter.counted then slot.blocked = slot.blocked - 1 end
-    S.wake(slot, waiter.task, { channel = ch, value = a, ok = b })
+-- An entry of the queue is over: drop those at its end, and all of them when they are more than the others.
+local function withdraw(ch, side)
+  local queue = ch[side]
+  if not queue then return end
+  queue.over = queue.over + 1
+  while queue.last >= queue.first and is_over(queue[queue.last]) do
+    queue[queue.last] = nil
+    queue.last, queue.over = queue.last - 1, queue.over - 1
+  end
+  local count = queue.last - queue.first + 1
+  if count == 0 then
+    ch[side] = false
+  elseif 2 * queue.over > count then
+    local kept = { first = 1, last = 0, over = 0 }
+    ch[side] = kept
+    for i = queue.first, queue.last do
+      if not is_over(queue[i]) then enqueue(ch, side, queue[i]) end
+    end
   end
 end
 
--- Without waiting: true when the value was taken. Raises on a closed channel.
-local function try_send(ch, value)
-  if ch[CLOSED] then return S.raise("Invalid", "send on a closed channel") end
-  local waiter = dequeue(ch, RECEIVERS)
-  if waiter then
-    release(ch, waiter, value, true)
+-- Let what waits in an entry go on.
+local function release(ch, entry, value, ok)
+  local slot, select = ch[OWNER], entry[3]
+  if select then
+    select.over, select.chosen = true, entry
+    if select.counted then slot.blocked = slot.blocked - 1 end
+  elseif not ch[EXTERNAL] then
+    slot.blocked = slot.blocked - 1
+  end
+  wake(slot, entry[1], value, ok)
+end
+
+-- Hand a value to who waits for one; false when nobody does.
+local function hand_over(ch, value, ok)
+  local task = ch[TASK]
+  if task then
+    ch[TASK] = false
+    local slot = ch[OWNER]
+    if not ch[EXTERNAL] then slot.blocked = slot.blocked - 1 end
+    wake(slot, task, value, ok)
     return true
   end
-  local tail = ch[TAIL] + 1
-  if tail - ch[HEAD] >= ch[CAPACITY] then return false end
+  local entry = ch[RECEIVERS] and dequeue(ch, RECEIVERS)
+  if entry then
+    release(ch, entry, value, ok)
+    return true
+  end
+  return false
+end
+
+local function put(ch, value)
   local buffer = ch[BUFFER]
   if not buffer then
     buffer = {}
     ch[BUFFER] = buffer
   end
+  local tail = ch[TAIL] + 1
   buffer[tail] = value
   ch[TAIL] = tail
-  return true
 end
 
--- Without waiting: (true, value, ok), or false when nothing is there yet.
+local function closed()
+  return S.raise("Invalid", "send on a closed channel")
+end
+
+local function try_send(ch, value)
+  if ch[CLOSED] then closed() end
+  if hand_over(ch, value, true) then return true end
+  if ch[TAIL] - ch[HEAD] + 1 >= ch[CAPACITY] then return false end
+  put(ch, value)
+  return true
+end
+S.try_send = try_send
+
 local function try_receive(ch)
   local head = ch[HEAD]
   if head <= ch[TAIL] then
     local buffer = ch[BUFFER]
     local value = buffer[head]
     buffer[head] = nil
-    if head == ch[TAIL] and not ch[SENDERS] then
+    if head == ch[TAIL] then
       ch[HEAD], ch[TAIL] = 1, 0
     else
       ch[HEAD] = head + 1
-      local sender, sent = dequeue(ch, SENDERS)
-      if sender then
-        local tail = ch[TAIL] + 1
-        buffer[tail] = sent
-        ch[TAIL] = tail
-        release(ch, sender, type(sender) == "thread" and true or nil, true)
-      end
+    end
+    local sender = ch[SENDERS] and dequeue(ch, SENDERS)
+    if sender then
+      put(ch, sender[2])
+      release(ch, sender, nil, true)
     end
     return true, value, true
   end
-  local sender, sent = dequeue(ch, SENDERS)
+  local sender = ch[SENDERS] and dequeue(ch, SENDERS)
   if sender then
-    release(ch, sender, type(sender) == "thread" and true or nil, true)
-    return true, sent, true
+    release(ch, sender, nil, true)
+    return true, sender[2], true
   end
   if ch[CLOSED] then return true, nil, false end
   return false
 end
+S.try_receive = try_receive
 
--- The runtime puts a value in; never waits, never raises.
-function S.feed(ch, value)
-  if ch[CLOSED] then return false end
-  local waiter = dequeue(ch, RECEIVERS)
-  if waiter then
-    release(ch, waiter, value, true)
-  else
-    local tail = ch[TAIL] + 1
-    local buffer = ch[BUFFER]
-    if not buffer then
-      buffer = {}
-      ch[BUFFER] = buffer
-    end
-    buffer[tail] = value
-    ch[TAIL] = tail
+S.enqueue = function(ch, side, entry)
+  local task = side == RECEIVERS and ch[TASK]
+  if task then
+    ch[TASK] = false
+    enqueue(ch, RECEIVERS, { task, nil, false })
   end
-  return true
+  enqueue(ch, side, entry)
+end
+S.withdraw = withdraw
+
+function S.feed(ch, value)
+  if not (ch[CLOSED] or hand_over(ch, value, true)) then put(ch, value) end
 end
 
--- Like feed, but dropped when a value waits already.
 function S.feed_latest(ch, value)
   if ch[HEAD] > ch[TAIL] then S.feed(ch, value) end
 end
 
--- How many values wait.
 function S.waiting(ch) return ch[TAIL] - ch[HEAD] + 1 end
 
--- What waits in a channel, taken out in order; for the runtime.
 function S.drain(ch)
   local all, count = {}, 0
   while ch[HEAD] <= ch[TAIL] do
@@ -157,125 +227,64 @@ function S.drain(ch)
   return all, count
 end
 
-local function check(ch)
-  if getmetatable(ch) ~= channel_mt then
-    return S.raise("Invalid", "not a channel: call channel methods with a colon, ch:receive()")
+function S.close_channel(ch)
+  if ch[CLOSED] then return end
+  ch[CLOSED] = true
+  while hand_over(ch, nil, false) do end
+  local sender = dequeue(ch, SENDERS)
+  while sender do
+    release(ch, sender, nil, false)
+    sender = dequeue(ch, SENDERS)
   end
 end
 
-local function wait(ch)
-  if ch[EXTERNAL] then return yield(BLOCK) end
-  return S.block_on_own()
-end
+-- Methods -----------------------------------------------------------------------------------------
 
-function methods.send(ch, value)
-  check(ch)
+-- The waits are no tail calls: a deadlock names what it finds on the stack.
+
+function methods.send(handle, value)
+  if getmetatable(handle) ~= channel_mt then misuse(handle) end
+  local ch = handle[CHANNEL]
   if try_send(ch, value) then return true end
-  enqueue(ch, SENDERS, S.co, value)
-  local sent = wait(ch)
-  if not sent then return S.raise("Invalid", "send on a closed channel") end
+  if S.stuck or not isyieldable() then cannot_wait() end
+  enqueue(ch, SENDERS, { S.co, value, false })
+  local wait = ch[EXTERNAL] and S.block or block_on_own
+  local _, sent = wait()
+  if not sent then closed() end
   return true
 end
 
-function methods.receive(ch)
-  if getmetatable(ch) ~= channel_mt then check(ch) end
+function methods.receive(handle)
+  if getmetatable(handle) ~= channel_mt then misuse(handle) end
+  local ch = handle[CHANNEL]
   local there, value, ok = try_receive(ch)
   if there then return value, ok end
-  enqueue(ch, RECEIVERS, S.co)
-  return wait(ch)
-end
-
-function methods.close(ch)
-  check(ch)
-  if ch[CLOSED] then return end
-  ch[CLOSED] = true
-  local waiter = dequeue(ch, RECEIVERS)
-  while waiter do
-    release(ch, waiter, nil, false)
-    waiter = dequeue(ch, RECEIVERS)
+  if S.stuck or not isyieldable() then cannot_wait() end
+  if ch[TASK] or ch[RECEIVERS] then
+    S.enqueue(ch, RECEIVERS, { S.co, nil, false })
+  else
+    ch[TASK] = S.co
   end
-  waiter = dequeue(ch, SENDERS)
-  while waiter do
-    release(ch, waiter, false, false)
-    waiter = dequeue(ch, SENDERS)
-  end
-end
-S.close_channel = methods.close
-
-local case_mt = S.own_type("case", {})
-
-function methods.case_send(ch, value)
-  check(ch)
-  return setmetatable({ ch = ch, send = true, value = value }, case_mt)
+  if ch[EXTERNAL] then return yield(BLOCK) end
+  value, ok = block_on_own()
+  return value, ok
 end
 
-function methods.case_receive(ch)
-  check(ch)
-  return setmetatable({ ch = ch }, case_mt)
+function methods.close(handle)
+  if getmetatable(handle) ~= channel_mt then misuse(handle) end
+  S.close_channel(handle[CHANNEL])
 end
 
--- A select that is over leaves its record in the queues of the other cases; a loop of selects over a
--- quiet channel would let them pile up, so they are taken out from the end where they were put.
-local function forget(cases)
-  for _, case in ipairs(cases) do
-    local ch = case.ch
-    local side = case.send and SENDERS or RECEIVERS
-    local queue = ch[side]
-    while queue and queue.last >= queue.first do
-      local waiter = queue[queue.last]
-      if type(waiter) == "thread" or not waiter.done then break end
-      queue[queue.last] = nil
-      if queue.values then queue.values[queue.last] = nil end
-      queue.last = queue.last - 1
+S.waits[methods.send] = "waits to send on a channel"
+S.waits[methods.receive] = "waits to receive from a channel"
+
+S.channel_methods = methods
+S.modules.channel = {
+  new = function(size)
+    if size == nil then size = 0 end
+    if math_type(size) ~= "integer" or size < 0 then
+      return S.raise("Invalid", "channel.new: size must be an integer of 0 or more, got " .. S.show(size))
     end
-    if queue and queue.first > queue.last then ch[side] = false end
-  end
-end
-
-local module = {}
-
-function module.new(size)
-  if size == nil then size = 0 end
-  if math_type(size) ~= "integer" or size < 0 then
-    return S.raise("Invalid", "channel.new: size must be an integer of 0 or more, got " .. S.show(size))
-  end
-  return new(S.current, size, false)
-end
-
-function module.select(cases)
-  if type(cases) ~= "table" then
-    return S.raise("Invalid", "channel.select takes a table of cases, got " .. S.show(cases))
-  end
-  local external = false
-  for index, case in ipairs(cases) do
-    if getmetatable(case) ~= case_mt then
-      return S.raise("Invalid", "channel.select: case " .. index .. " is no case: use ch:case_receive() or ch:case_send(v)")
-    end
-  end
-  for _, case in ipairs(cases) do
-    local ch = case.ch
-    external = external or ch[EXTERNAL]
-    if case.send then
-      if try_send(ch, case.value) then return { channel = ch, ok = true } end
-    else
-      local there, value, ok = try_receive(ch)
-      if there then return { channel = ch, value = value, ok = ok } end
-    end
-  end
-  if rawget(cases, "default") then return { default = true, ok = true } end
-  local waiter = { task = S.co, done = false, counted = not external }
-  for _, case in ipairs(cases) do
-    enqueue(case.ch, case.send and SENDERS or RECEIVERS, waiter, case.value)
-  end
-  local result
-  if external then result = yield(BLOCK) else result = S.block_on_own() end
-  for _, case in ipairs(cases) do
-    if case.send and case.ch == result.channel and result.ok == false then
-      return S.raise("Invalid", "send on a closed channel")
-    end
-  end
-  forget(cases)
-  return result
-end
-S.channel_module = module
-return module
+    return handle_of(new(S.current, size, false))
+  end,
+}

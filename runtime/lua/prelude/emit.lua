@@ -1,8 +1,8 @@
 -- Commands on their way out: each is one msgpack array [op, pid, …], see runtime/commands.py.
 local S = ...
-local str, int, bin = S.enc_str, S.enc_int, S.enc_bin
-local header, encode, encode_args = S.enc_arr_header, S.encode, S.pack_args
-local concat = table.concat
+local int, bin = S.enc_int, S.enc_bin
+local header, encode = S.enc_arr_header, S.encode
+local concat, char, pack = table.concat, string.char, string.pack
 local NIL <const> = "\xc0"
 
 local out, count = {}, 0
@@ -18,6 +18,13 @@ function S.take_commands()
   local bytes = header(count) .. concat(out, "", 1, count)
   out, count = {}, 0
   return bytes
+end
+
+-- A text is always written as one, whatever its bytes: Python keeps those that are not UTF-8.
+local function str(text)
+  local n = #text
+  if n < 32 then return char(0xa0 + n) .. text end
+  return pack(">Bs4", 0xdb, text)
 end
 
 local function optional_bin(bytes) return bytes and bin(bytes) or NIL end
@@ -80,12 +87,6 @@ function S.emit_answer(pid, seq, ok, value)
   add(H[5] .. O.answer .. str(pid) .. int(seq) .. encode(ok) .. bin(encode(value)))
 end
 
-function S.emit_ended(slot, ok, value)
-  local pid = S.pid_of(slot)
-  S.slots[pid] = nil
-  local outcome = slot.outcome
-  if outcome then S.emit_answer(outcome[1], outcome[2], ok, value) end
+function S.emit_ended(pid, ok, value)
   add(H[4] .. O.ended .. str(pid) .. encode(ok) .. bin(encode(value)))
 end
-
-S.encode_values = encode_args

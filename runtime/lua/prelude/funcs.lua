@@ -1,143 +1,114 @@
--- The modules `funcs` and `ctx`: function calls, futures, inherited context.
+-- The module `funcs`: calling functions.
 --
 -- An inline Lua function called by a function or process runs in a slot of its own in the caller's VM, and
--- its end wakes the caller directly. Every other call is a command.
+-- its end wakes the caller directly. Every other call is a command. A call that nobody wants any more, because it
+-- was cancelled or its caller ended, ends with CANCELED.
+--
+-- S.start_call(where, executor, waiter, id, …) -> cancel | nil, err     starts a call whose end `waiter` hears of (see
+--     slots.lua): a function (ok, value), or the task, which then has to wait. executor: nil, or fields
+--     context, options (tables)
+-- S.async(executor, id, …): see future.lua
 local S = ...
-local type, select, find, pairs, setmetatable = type, select, string.find, pairs, setmetatable
-local yield = coroutine.yield
-local BLOCK = S.BLOCK
+local find, setmetatable, type = string.find, setmetatable, type
+local copy_values, new_slot, start_main = S.copy_values, S.new_slot, S.start_main
 
-local function check_id(where, id)
+local MAX_DEPTH <const> = 200 -- calls within calls in one VM
+
+local function start_here(slot, waiter, proto, context, ...)
+  local count, values = copy_values(...)
+  if not count then return nil, values end
+  local depth = (slot.depth or 0) + 1
+  if depth > MAX_DEPTH then
+    return nil, S.new_error("Internal", "function calls nested deeper than " .. MAX_DEPTH .. ": does " .. proto.id .. " call itself without end?")
+  end
+  local child = new_slot(proto, nil, context, "")
+  child.caller, child.waiter, child.depth = slot, waiter, depth
+  local children = slot.children
+  if not children then
+    children = {}
+    slot.children = children
+  end
+  children[child] = true
+  start_main(child, values, count)
+  return child
+end
+
+local function check(where, id)
   if type(id) ~= "string" or not find(id, "^[^:]+:[^:]+$") then
     return S.bad_argument(where, "function id", "namespace:name", id)
   end
 end
 
--- Start a call; `done(ok, value)` hears its end once. Returns a function that cancels it, or nil, err.
-local function start(where, executor, done, id, ...)
-  local wrong = check_id(where, id)
-  if wrong then return nil, wrong end
+-- Start a call; returns the slot that runs it here, or the number of the request; or nil, err.
+local function start(where, executor, waiter, id, ...)
   local slot = S.current
-  local count = select("#", ...)
   local context = slot.context
   if executor and executor.context then context = S.merge(context, executor.context) end
-  local definition = S.definition(id)
-  if not slot.durable and definition and definition.inline and not (executor and executor.options) then
-    local values, err = S.copy_values(count, ...)
-    if not values then return nil, err end
-    S.busy = true
-    local child
-    child, err = S.new_slot(id, { context = context, parent_slot = slot, on_end = done }, values, count)
-    if child then
-      local children = slot.children
-      if not children then
-        children = {}
-        slot.children = children
-      end
-      children[child] = true
-    end
-    S.busy = false
-    if not child then return nil, err end
-    return function() S.finish(child, false, S.new_error("Canceled", "canceled")) end
-  end
+  local proto = not slot.durable and not (executor and executor.options) and S.inline_proto(id)
+  if proto then return start_here(slot, waiter, proto, context, ...) end
+  local wrong = check(where, id)
+  if wrong then return nil, wrong end
   local args, err = S.try_encode_values(...)
   if not args then return nil, err end
   local seq = S.next_seq(slot)
-  S.expect(slot, seq, done)
+  S.expect(slot, seq, waiter)
   S.emit_call(
     S.pid_of(slot), seq, id, args,
     executor and executor.options and S.encode(executor.options), context and S.encode(context)
   )
-  return function() S.emit_cancel_call(S.pid_of(slot), seq) end
+  return seq
+end
+
+function S.start_call(where, executor, waiter, id, ...)
+  local slot = S.current
+  local call, err = start(where, executor, waiter, id, ...)
+  if not call then return nil, err end
+  return function()
+    if type(call) == "table" then
+      S.finish(call, false, S.new_error("Canceled", "canceled"))
+    else
+      S.emit_cancel_call(S.pid_of(slot), call)
+    end
+  end
 end
 
 local function call(executor, id, ...)
-  local slot, task = S.current, S.co
-  local cancel, err = start("funcs.call", executor, function(ok, value) S.wake(slot, task, ok, value) end, id, ...)
-  if not cancel then return nil, err end
-  local ok, value = yield(BLOCK)
+  S.check_wait()
+  local started, err = start("funcs.call", executor, S.co, id, ...)
+  if not started then return nil, err end
+  local value, ok = S.block()
   if ok then return value, nil end
   return nil, value
 end
 
-local future_methods = {}
-local future_mt = S.own_type("future", { __index = future_methods, __tostring = function() return "future" end })
+-- Executors: immutable; their fields are under a private key. -------------------------------------------
 
-local function async(executor, id, ...)
-  local slot = S.current
-  local future = setmetatable({ responses = S.new_channel(slot, 1, true), state = "pending" }, future_mt)
-  local cancel, err = start("funcs.async", executor, function(ok, value)
-    if future.state ~= "pending" then return end
-    future.state, future.ok, future.value = "complete", ok, value
-    if ok then value = S.new_payload(value) end
-    S.feed(future.responses, value)
-  end, id, ...)
-  if not cancel then return nil, err end
-  future.stop = cancel
-  return future, nil
-end
+local FIELDS = {}
+local methods = {}
+local executor_mt = S.own_type("executor", { __index = methods })
 
-function future_methods.response(future) return future.responses end
-future_methods.channel = future_methods.response
-function future_methods.is_complete(future) return future.state ~= "pending" end
-function future_methods.is_canceled(future) return future.state == "canceled" end
-function future_methods.result(future)
-  if future.state == "pending" then return nil, nil end
-  if future.state == "canceled" then return nil, S.new_error("Canceled", "canceled") end
-  if future.ok then return S.new_payload(future.value), nil end
-  return nil, future.value
-end
-function future_methods.error(future)
-  if future.state == "canceled" then return S.new_error("Canceled", "canceled"), true end
-  if future.state == "complete" and not future.ok then return future.value, true end
-  return nil, false
-end
-function future_methods.cancel(future)
-  if future.state ~= "pending" then return false end
-  future.state = "canceled"
-  future.stop()
-  S.feed(future.responses, S.new_error("Canceled", "canceled"))
-  return true
+local function extended(executor, key, values)
+  local fields = S.merge(executor[FIELDS], nil)
+  if key then
+    local where = "with_" .. key
+    if type(values) ~= "table" or S.own_name(values) then return nil, S.bad_argument(where, key, "a table", values) end
+    local copied, err = S.try_copy(values)
+    if err then return nil, S.error_in(where, err) end
+    fields[key] = S.merge(fields[key], copied)
+  end
+  return setmetatable({ [FIELDS] = fields }, executor_mt)
 end
 
-local executor_methods = {}
-local executor_mt = S.own_type("executor", { __index = executor_methods })
-
-local function extended(executor, key, value)
-  local copy = {}
-  for k, v in pairs(executor) do copy[k] = v end
-  if key then copy[key] = S.merge(executor[key], value) end
-  return setmetatable(copy, executor_mt)
-end
-function executor_methods.with_context(executor, context)
-  if type(context) ~= "table" then return nil, S.bad_argument("with_context", "context", "a table", context) end
-  return extended(executor, "context", S.copy(context))
-end
-function executor_methods.with_options(executor, options)
-  if type(options) ~= "table" then return nil, S.bad_argument("with_options", "options", "a table", options) end
-  return extended(executor, "options", S.copy(options))
-end
+function methods.with_context(executor, context) return extended(executor, "context", context) end
+function methods.with_options(executor, options) return extended(executor, "options", options) end
 -- Accepted for compatibility: there is no security context to carry yet.
-function executor_methods.with_actor(executor) return extended(executor) end
-function executor_methods.with_scope(executor) return extended(executor) end
-executor_methods.call = call
-executor_methods.async = async
+function methods.with_actor(executor) return extended(executor) end
+function methods.with_scope(executor) return extended(executor) end
+function methods.call(executor, id, ...) return call(executor[FIELDS], id, ...) end
+function methods.async(executor, id, ...) return S.async(executor[FIELDS], id, ...) end
 
 S.modules.funcs = {
   call = function(id, ...) return call(nil, id, ...) end,
-  async = function(id, ...) return async(nil, id, ...) end,
-  new = function() return setmetatable({}, executor_mt) end,
-}
-
-S.modules.ctx = {
-  get = function(key)
-    if type(key) ~= "string" or key == "" then return nil, S.bad_argument("ctx.get", "key", "a text", key) end
-    local context = S.current.context
-    local value = context and context[key]
-    if value == nil then
-      return nil, S.new_error("NotFound", 'ctx.get: there is no "' .. key .. '" in the context')
-    end
-    return S.copy(value), nil
-  end,
-  all = function() return S.copy(S.current.context or {}), nil end,
+  async = function(id, ...) return S.async(nil, id, ...) end,
+  new = function() return setmetatable({ [FIELDS] = {} }, executor_mt) end,
 }

@@ -1,122 +1,86 @@
--- Messages, the inbox, topic listeners and events of a slot.
+-- The inbox of a slot, its topic listeners and its events.
 --
 -- A message goes to the listener of its topic, else to the inbox, and waits there. Messages of a topic that
 -- came before its listener are handed to it when it is made, so that a send right after a spawn cannot
 -- miss a listener which the new process is about to make.
+--
+-- S.deliver(slot, topic, from, count, value)   as for S.new_message
+-- S.deliver_event(slot, event)    a table with kind, from, and `at` in ns, which becomes a Time
 local S = ...
-local setmetatable, getmetatable, type, rawget = setmetatable, debug.getmetatable, type, rawget
-local pairs = pairs
+local next, type = next, type
 local huge, sub = math.huge, string.sub
-
-local TOPIC, FROM, VALUES, COUNT = {}, {}, {}, {}
-
-local payload_methods = {}
-local payload_mt = S.own_type("payload", {
-  __index = payload_methods,
-  __tostring = function() return "payload" end,
-  __data = function(payload) return rawget(payload, VALUES) end,
-})
-local function new_payload(value) return setmetatable({ [VALUES] = value }, payload_mt) end
-S.new_payload = new_payload
-function payload_methods.data(payload) return rawget(payload, VALUES) end
-function payload_methods.get_format() return "lua/any" end
-
-local message_methods = {}
-local message_mt = S.own_type("message", {
-  __tostring = function(message) return "message " .. rawget(message, TOPIC) end,
-  __data = function(message)
-    local count = rawget(message, COUNT)
-    local values = rawget(message, VALUES)
-    if count <= 1 then return values[1] end
-    local list = {}
-    for i = 1, count do list[i] = values[i] end
-    return list
-  end,
-  __index = function(message, key)
-    local method = message_methods[key]
-    if method then return method end
-    if rawget(message, COUNT) == 1 then
-      local value = rawget(message, VALUES)[1]
-      if type(value) == "table" and not S.own_name(value) then return value[key] end
-    end
-    return nil
-  end,
-})
-
-function message_methods.topic(message) return rawget(message, TOPIC) end
-function message_methods.from(message) return rawget(message, FROM) end
-function message_methods.payload(message)
-  local count, values = rawget(message, COUNT), rawget(message, VALUES)
-  if count == 0 then return nil end
-  if count == 1 then return new_payload(values[1]) end
-  local list = {}
-  for i = 1, count do list[i] = new_payload(values[i]) end
-  return list
-end
-
--- Deliver a message; values is a list of `count` values that the receiver may keep.
-function S.deliver(slot, topic, from, values, count)
-  local listener = slot.listeners and slot.listeners[topic]
-  if listener then
-    if listener.raw then
-      return S.feed(listener.channel, count > 1 and values or values[1])
-    end
-    return S.feed(
-      listener.channel,
-      setmetatable({ [TOPIC] = topic, [FROM] = from, [VALUES] = values, [COUNT] = count }, message_mt)
-    )
-  end
-  local inbox = slot.inbox
-  if not inbox then
-    inbox = S.new_channel(slot, huge, true)
-    slot.inbox = inbox
-  end
-  return S.feed(
-    inbox,
-    setmetatable({ [TOPIC] = topic, [FROM] = from, [VALUES] = values, [COUNT] = count }, message_mt)
-  )
-end
-
--- An event: a table with kind, from and what the kind has; `at` is in ns and becomes a Time.
-function S.deliver_event(slot, event)
-  local events = slot.events
-  if not events then
-    events = S.new_channel(slot, huge, true)
-    slot.events = events
-  end
-  if type(event.at) == "number" then event.at = S.new_time(event.at) end
-  S.feed(events, event)
-end
-
+local new_channel, handle_of, channel_of, feed = S.new_channel, S.handle_of, S.channel_of, S.feed
+local new_message = S.new_message
 local process = S.process
 
-function process.inbox()
-  local slot = S.current
+function S.deliver(slot, topic, from, count, value)
+  local listeners = slot.listeners
+  local listener = listeners and listeners[topic]
+  if listener then
+    if listener.raw then
+      feed(listener.channel, value)
+    else
+      feed(listener.channel, new_message(topic, from, count, value))
+    end
+    return
+  end
   local inbox = slot.inbox
   if not inbox then
-    inbox = S.new_channel(slot, huge, true)
+    inbox = new_channel(slot, huge, true)
     slot.inbox = inbox
   end
-  return inbox
+  feed(inbox, new_message(topic, from, count, value))
 end
 
-function process.events()
-  local slot = S.current
+local function events_of(slot)
   local events = slot.events
   if not events then
-    events = S.new_channel(slot, huge, true)
+    events = new_channel(slot, huge, true)
     slot.events = events
   end
   return events
 end
 
-function process.listen(topic, options)
-  if type(topic) ~= "string" or topic == "" then
-    return nil, S.bad_argument("process.listen", "topic", "a text", topic)
+function S.deliver_event(slot, event)
+  if type(event.at) == "number" then event.at = S.new_time(event.at) end
+  feed(events_of(slot), event)
+end
+
+function process.inbox()
+  local slot = S.current
+  local inbox = slot.inbox
+  if not inbox then
+    inbox = new_channel(slot, huge, true)
+    slot.inbox = inbox
   end
+  return handle_of(inbox)
+end
+
+function process.events() return handle_of(events_of(S.current)) end
+
+-- Why a topic cannot be one, or nil.
+function S.check_topic(where, topic)
+  if type(topic) ~= "string" or topic == "" then return S.bad_argument(where, "topic", "a text", topic) end
   if sub(topic, 1, 1) == "@" then
-    return nil, S.new_error("Invalid", 'process.listen: topic "' .. topic .. '" starts with @, which is reserved')
+    return S.new_error("Invalid", where .. ': topic "' .. topic .. '" starts with @, which is reserved')
   end
+end
+
+local function hand_over_waiting(slot, topic)
+  local waiting, count = S.drain(slot.inbox)
+  for i = 1, count do
+    local own, from, payloads, value = S.message_parts(waiting[i])
+    if own == topic then
+      S.deliver(slot, topic, from, payloads, value)
+    else
+      feed(slot.inbox, waiting[i])
+    end
+  end
+end
+
+function process.listen(topic, options)
+  local wrong = S.check_topic("process.listen", topic)
+  if wrong then return nil, wrong end
   local slot = S.current
   local listeners = slot.listeners
   if not listeners then
@@ -126,33 +90,22 @@ function process.listen(topic, options)
   local listener = listeners[topic]
   if not listener then
     local raw = not (type(options) == "table" and options.message)
-    listener = { channel = S.new_channel(slot, huge, true), raw = raw, topic = topic }
+    listener = { channel = new_channel(slot, huge, true), raw = raw }
     listeners[topic] = listener
-    if slot.inbox then
-      local waiting, count = S.drain(slot.inbox)
-      for i = 1, count do
-        local message = waiting[i]
-        if rawget(message, TOPIC) == topic then
-          S.deliver(slot, topic, rawget(message, FROM), rawget(message, VALUES), rawget(message, COUNT))
-        else
-          S.feed(slot.inbox, message)
-        end
-      end
-    end
+    if slot.inbox then hand_over_waiting(slot, topic) end
   end
-  return listener.channel
+  return handle_of(listener.channel)
 end
 
-function process.unlisten(ch)
+function process.unlisten(handle)
+  local channel = S.own_name(handle) == "channel" and channel_of(handle)
   local slot = S.current
-  for topic, listener in pairs(slot.listeners or {}) do
-    if listener.channel == ch then
+  for topic, listener in next, slot.listeners or {} do
+    if listener.channel == channel then
       slot.listeners[topic] = nil
-      S.close_channel(ch)
+      S.close_channel(channel)
       return true
     end
   end
-  return nil, S.new_error("Invalid", "process.unlisten: the argument is no channel of process.listen")
+  return nil, S.new_error("Invalid", "process.unlisten: " .. S.show(handle) .. " is no channel of process.listen")
 end
-
-function S.is_payload(value) return getmetatable(value) == payload_mt end

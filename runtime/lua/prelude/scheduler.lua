@@ -1,165 +1,80 @@
--- The scheduler: slots, their tasks, the ready queue and fuel.
+-- The scheduler: slots, their tasks and the queue of those that are ready.
 --
--- A slot is one process, function call or workflow run. A task is one coroutine of a slot that the
+-- A slot is one process, function call or workflow run (see slots.lua). A task is a coroutine of a slot that the
 -- scheduler resumes; coroutines which user code resumes itself are no tasks. A task that has to wait
--- registers itself with what it waits for and yields BLOCK; whoever feeds it calls S.wake, and the
--- task goes on with the two values given there. Nothing else ever crosses a yield of a task.
+-- registers itself (S.co) with what it waits for and calls S.block, which yields BLOCK; whoever feeds it calls
+-- S.wake, and S.block returns the two values given there. Nothing else ever crosses a yield of a task.
 --
--- Fuel: a count hook on every coroutine charges the slot that runs. When its fuel is gone, KILL is
--- raised, and raised again at every further hook, and the sandbox's pcall, xpcall, resume and wrap
--- pass it on, so that no user code can hold it. S.busy keeps the hook from raising in the
--- middle of an operation that touches more than the running slot.
+-- A turn is a task running until it waits. A turn also runs the tasks it spawns, each until it waits,
+-- on the same ration of fuel. Durable slots (workflow runs) have a queue of their own: a step runs it until
+-- it is empty, with one ration for the whole step. The other queue is run in slices.
 --
--- Durable slots (workflow runs) have a queue of their own: a step runs it until it is empty, with
--- one ration of fuel for the whole step. The other queue is run in slices.
+-- S.wake(slot, task, value, ok)      let a task that waits go on; ok is never nil
+-- S.check_wait()                     raises where a task cannot wait; comes before it registers with anything
+-- S.block() -> value, ok             wait for something from outside the slot
+-- S.block_on_own() -> value, ok      wait for the slot's own tasks; the feeder lowers slot.blocked
+-- S.start_main(slot, arguments, count)   make the slot's first task
+-- S.spawn_task(f)                    coroutine.spawn
+-- S.run_slice(budget) -> more        S.run_step(slot)
 local S = ...
-local create, resume, running, yield =
-  coroutine.create, coroutine.resume, coroutine.running, coroutine.yield
-local sethook, traceback, getinfo = debug.sethook, debug.traceback, debug.getinfo
-local collectgarbage, error, setmetatable = collectgarbage, error, setmetatable
-local sub, find, gmatch = string.sub, string.find, string.gmatch
-local concat, sort, ipairs, pairs, huge = table.concat, table.sort, ipairs, pairs, math.huge
+local close, isyieldable, resume, yield = coroutine.close, coroutine.isyieldable, coroutine.resume, coroutine.yield
+local error, pairs, pcall, xpcall = error, pairs, pcall, xpcall
+local getinfo, huge = debug.getinfo, math.huge
+local new_coroutine, FUEL = S.new_coroutine, S.fuel
 
-local HOOK_EVERY <const> = 1000 -- instructions between two looks at the fuel
-local SPAWN_COST <const> = 200 -- instructions that the creation of a coroutine is charged as
+local OUT_OF_MEMORY <const> = "not enough memory"
+local WEIGHT <const> = 500 -- instructions that count as one turn of a slice
+local POOLED <const> = 256 -- coroutines kept for the next main
 
-local BLOCK = setmetatable({}, { __metatable = false, __name = "block" })
-local KILL = setmetatable({}, {
-  __metatable = false,
-  __tostring = function() return "process killed: out of fuel or memory" end,
-})
-S.BLOCK, S.KILL = BLOCK, KILL
+local BLOCK, OVER = {}, {} -- marks of a yield: the task waits; its main has returned
+S.BLOCK = BLOCK
+S.co = nil -- the task that runs
 
-local ready = { first = 1, last = 0 }
-local durable_ready = { first = 1, last = 0 }
+-- Four entries a wake: task, slot, value, ok. What is pushed while `batch` runs waits in `items`.
+local function new_queue() return { items = {}, n = 0, batch = {}, at = 1, count = 0 } end
+local ready, durable_ready = new_queue(), new_queue()
 
-S.current = nil -- the slot that runs
-S.co = nil -- its task
-S.busy = false
-S.fuel = S.fuel or false -- instructions per turn of a slot; false: no hooks
-S.memory_limit = S.memory_limit or false -- KB of the VM at which the slot that grew it is killed
+function S.queue_of(durable) return durable and durable_ready or ready end
 
-local function kill(slot, reason)
-  slot.killed = reason
-  error(KILL, 0)
+function S.wake(slot, task, value, ok)
+  local queue = slot.queue
+  local items, n = queue.items, queue.n
+  items[n + 1], items[n + 2], items[n + 3], items[n + 4] = task, slot, value, ok
+  queue.n = n + 4
+end
+local wake = S.wake
+
+-- Waiting -----------------------------------------------------------------------------------------
+
+-- What may stand in the way of a yield, by function.
+local names = { [tostring] = "tostring", [ipairs] = "ipairs", [load] = "load" }
+for library, functions in pairs({ string = string, table = table, coroutine = coroutine }) do
+  for name, f in pairs(functions) do names[f] = library .. "." .. name end
 end
 
-local function hook()
-  local slot = S.current
-  if not slot then return end
-  local fuel = slot.fuel - HOOK_EVERY
-  slot.fuel = fuel
-  if S.busy then return end
-  if slot.killed then error(KILL, 0) end
-  if fuel <= 0 then kill(slot, "out of fuel: it ran " .. S.fuel .. " instructions without yielding") end
-  local limit = S.memory_limit
-  if limit and collectgarbage("count") > limit then
-    collectgarbage()
-    if collectgarbage("count") > limit then
-      kill(slot, "out of memory: it grew its VM past " .. limit .. " KB")
+function S.cannot_wait()
+  local obstacle = "a C function"
+  for level = 2, 200 do
+    local info = getinfo(level, "Snf")
+    if not info then break end
+    if info.what == "C" and info.func ~= pcall and info.func ~= xpcall then
+      obstacle = names[info.func] or info.name or obstacle
+      break
     end
   end
+  return S.raise("Invalid", "cannot wait inside " .. obstacle .. ": it runs in C, which cannot be suspended")
+end
+local cannot_wait = S.cannot_wait
+
+-- Set while a coroutine runs under a C function, for the coroutines that it resumes.
+S.stuck = false
+
+function S.check_wait()
+  if S.stuck or not isyieldable() then cannot_wait() end
 end
 
--- A new coroutine under the hook, charged to the running slot.
-function S.new_coroutine(f)
-  local co = create(f)
-  if S.fuel then
-    sethook(co, hook, "", HOOK_EVERY)
-    local slot = S.current
-    if slot then
-      local fuel = slot.fuel - SPAWN_COST
-      slot.fuel = fuel
-      if fuel <= 0 and not S.busy then
-        kill(slot, "out of fuel: it ran " .. S.fuel .. " instructions without yielding")
-      end
-    end
-  end
-  return co
-end
-local new_coroutine = S.new_coroutine
+function S.block() return yield(BLOCK) end
 
-local function push(slot, co, a, b)
-  local queue = slot.durable and durable_ready or ready
-  local at = queue.last
-  queue[at + 1], queue[at + 2], queue[at + 3], queue[at + 4] = co, slot, a, b
-  queue.last = at + 4
-end
-
-local function push_front(slot, co, a, b)
-  local queue = slot.durable and durable_ready or ready
-  local at = queue.first - 4
-  queue[at], queue[at + 1], queue[at + 2], queue[at + 3] = co, slot, a, b
-  queue.first = at
-end
-
--- Let a task that waits go on; a and b are what its wait returns.
-S.wake = push
-
--- Start a task: f runs with a and b when its turn comes.
-function S.start_task(slot, f, a, b)
-  local co = new_coroutine(f)
-  slot.tasks = slot.tasks + 1
-  push(slot, co, a, b)
-  return co
-end
-
--- coroutine.spawn: the new task runs first, the running one right after it.
-function S.spawn_task(f)
-  local slot = S.current
-  if running() ~= S.co then error("coroutine.spawn inside coroutine.wrap or resume is not possible", 3) end
-  local co = new_coroutine(f)
-  local others = slot.others
-  if not others then
-    others = { count = 0 }
-    slot.others = others
-  end
-  others.count = others.count + 1
-  others[co] = others.count
-  slot.tasks = slot.tasks + 1
-  push_front(slot, S.co)
-  push_front(slot, co)
-  return yield(BLOCK)
-end
-
--- Where a coroutine stands in user code, as "file:line", or "?".
-local function place(co)
-  for level = 0, 50 do
-    local info = getinfo(co, level, "Sl")
-    if not info then return "?" end
-    if info.currentline > 0 and sub(info.source, 1, 9) ~= "=perdure:" then
-      return info.short_src .. ":" .. info.currentline
-    end
-  end
-  return "?"
-end
-
--- A traceback of a dead or waiting coroutine without the frames of the runtime.
-function S.task_trace(co)
-  local lines = {}
-  for line in gmatch(traceback(co), "[^\n]+") do
-    if not find(line, "perdure:", 1, true) and not find(line, "[C]: in ?", 1, true) then
-      lines[#lines + 1] = line
-    end
-  end
-  return concat(lines, "\n")
-end
-
-local function deadlock(slot)
-  local waits = { "main waits on a channel at " .. place(slot.main) }
-  local others = {}
-  for co in pairs(slot.others or {}) do
-    if co ~= "count" then others[#others + 1] = co end
-  end
-  sort(others, function(a, b) return slot.others[a] < slot.others[b] end)
-  for _, co in ipairs(others) do
-    waits[#waits + 1] = "a coroutine waits on a channel at " .. place(co)
-  end
-  S.finish(slot, false, S.new_error("Internal", "deadlock: " .. concat(waits, "; ")))
-end
-
--- Wait for something that only the slot's own tasks can feed. Returns what S.wake is given; the
--- feeder has to lower slot.blocked.
 function S.block_on_own()
   local slot = S.current
   local blocked = slot.blocked + 1
@@ -168,59 +83,162 @@ function S.block_on_own()
   return yield(BLOCK)
 end
 
-local function task_ended(slot, co, ok, value, err)
-  slot.tasks = slot.tasks - 1
+-- Tasks -------------------------------------------------------------------------------------------
+
+-- Mains run in coroutines that serve one slot after the other: nothing of an ended slot can hold one.
+local pool, pooled = {}, 0
+
+local function main(arguments, count)
+  while true do
+    arguments, count = yield(OVER, S.current.proto.start(arguments, count))
+  end
+end
+
+function S.start_main(slot, arguments, count)
+  local co
+  if pooled > 0 then
+    co = pool[pooled]
+    pool[pooled] = nil
+    pooled = pooled - 1
+  else
+    co = new_coroutine(main)
+  end
+  slot.main = co
+  slot.tasks, slot.blocked = 1, 0
+  wake(slot, co, arguments, count)
+end
+
+-- The new task runs first, the running one right after it.
+local spawned
+
+function S.spawn_task(f)
+  local slot = S.current
+  local co = new_coroutine(f)
+  local others = slot.others
+  if not others then
+    others = { made = 0 }
+    slot.others = others
+  end
+  others.made = others.made + 1
+  others[co] = others.made
+  slot.tasks = slot.tasks + 1
+  if isyieldable() and not S.stuck then
+    spawned = co
+    yield(BLOCK)
+  else
+    wake(slot, co, nil, true)
+  end
+end
+
+-- True for a coroutine that only the scheduler may resume.
+function S.is_task(co)
+  local slot = S.current
+  return co == slot.main or (slot.others and slot.others[co] ~= nil) or (slot.inner and slot.inner[co]) or false
+end
+
+-- Name of a task of the running slot, by default of the one that runs.
+function S.thread_name(co)
+  local slot = S.current
+  local number = slot and slot.others and slot.others[co or S.co]
+  return number and "coroutine " .. number or "main"
+end
+
+-- Ends --------------------------------------------------------------------------------------------
+
+-- Errors that end a slot: what was raised, where.
+local function failure(slot, co, value)
+  S.stuck = false
+  local trace = S.trace_of(co)
+  if value == OUT_OF_MEMORY then
+    -- In the middle of an operation on several slots nobody knows how far it came.
+    if S.busy then error(OUT_OF_MEMORY, 0) end
+    slot.killed = slot.killed or "out of memory: its VM is full"
+  elseif not slot.killed then
+    close(co) -- runs what is to be closed; still under the hook
+  end
+  if slot.killed then return S.new_error("Internal", "process killed: " .. slot.killed, false, nil, nil, trace) end
+  return S.to_error(value, trace)
+end
+
+local function task_over(slot, co, ok, value, err)
   if not ok then
-    if value == KILL then
-      value = S.new_error("Internal", "process killed: " .. (slot.killed or "KILL raised"))
-    elseif value == "not enough memory" then
-      value = S.new_error("Internal", "process killed: out of memory")
-    end
-    S.finish(slot, false, S.to_error(value, S.task_trace(co)))
+    S.finish(slot, false, failure(slot, co, value))
   elseif co == slot.main then
+    if pooled < POOLED then
+      pooled = pooled + 1
+      pool[pooled] = co
+    end
     if err then
       S.finish(slot, false, S.to_error(err))
     else
       S.finish(slot, true, value)
     end
   else
+    slot.tasks = slot.tasks - 1
     slot.others[co] = nil
-    if slot.blocked == slot.tasks and slot.tasks > 0 then slot.deadlocked = true end
+    if slot.blocked == slot.tasks then slot.deadlocked = true end
   end
 end
 
-local function settle(slot, co, ok, mark, err)
-  S.current, S.co = nil, nil
-  if mark ~= BLOCK then task_ended(slot, co, ok, mark, err) end
+-- The rest of a turn in which something else happened than that its task waits.
+local function go_on(slot, co, ok, mark, value, err)
+  local spawners, depth = nil, 0 -- go on when what they spawned waits or is over
+  while true do
+    if spawned then
+      spawners, depth = spawners or {}, depth + 1
+      spawners[depth] = co
+      co, spawned = spawned, nil
+    else
+      if mark == OVER then
+        task_over(slot, co, true, value, err)
+      elseif mark ~= BLOCK then
+        task_over(slot, co, ok, mark)
+      end
+      if depth == 0 or slot.dead then break end
+      co = spawners[depth]
+      spawners[depth] = nil
+      depth = depth - 1
+    end
+    S.co = co
+    ok, mark, value, err = resume(co)
+  end
   if slot.deadlocked then
     slot.deadlocked = nil
-    if not slot.dead and slot.blocked == slot.tasks then deadlock(slot) end
+    if not slot.dead and slot.blocked == slot.tasks then S.finish(slot, false, S.deadlock(slot)) end
   end
 end
 
--- Run at most `budget` turns of a queue; true when something is left to run.
-local function run(queue, budget, refuel)
-  while queue.first <= queue.last do
-    if budget <= 0 then return true end
-    budget = budget - 1
-    local at = queue.first
-    local co, slot, a, b = queue[at], queue[at + 1], queue[at + 2], queue[at + 3]
-    queue[at], queue[at + 1], queue[at + 2], queue[at + 3] = nil, nil, nil, nil
-    queue.first = at + 4
+-- Run turns of a queue until it is empty or `budget` is spent; true when something is left. Every turn
+-- gets a ration of fuel if `ration`.
+local function run(queue, budget, ration)
+  local batch, at, count = queue.batch, queue.at, queue.count
+  while true do
+    if at > count then
+      count = queue.n
+      if count == 0 then break end
+      at, batch, queue.items, queue.n = 1, queue.items, batch, 0
+    end
+    if budget <= 0 then break end
+    local co, slot, a, b = batch[at], batch[at + 1], batch[at + 2], batch[at + 3]
+    batch[at], batch[at + 1], batch[at + 2], batch[at + 3] = nil, nil, nil, nil
+    at = at + 4
     if not slot.dead then
       S.current, S.co = slot, co
-      if refuel then slot.fuel = S.fuel end
-      settle(slot, co, resume(co, a, b))
+      if ration then slot.fuel = ration end
+      local ok, mark, value, err = resume(co, a, b)
+      if mark ~= BLOCK or spawned or slot.deadlocked then go_on(slot, co, ok, mark, value, err) end
+      if ration then budget = budget - (ration - slot.fuel) // WEIGHT end
     end
+    budget = budget - 1
   end
-  queue.first, queue.last = 1, 0
-  return false
+  S.current, S.co = nil, nil
+  queue.batch, queue.at, queue.count = batch, at, count
+  return at <= count
 end
 
-function S.run_slice(budget) return run(ready, budget, true) end
+function S.run_slice(budget) return run(ready, budget, FUEL) end
 
--- Run a step of a durable slot to its end.
 function S.run_step(slot)
-  slot.fuel = S.fuel
+  slot.fuel = FUEL
   run(durable_ready, huge, false)
 end

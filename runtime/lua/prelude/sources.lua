@@ -7,7 +7,7 @@
 local S = ...
 local load, pairs, type, rawget, rawset, setmetatable = load, pairs, type, rawget, rawset, setmetatable
 local unpack, error, tostring, sort, concat = table.unpack, error, tostring, table.sort, table.concat
-local find, sub = string.find, string.sub
+local sub = string.sub
 
 local definitions = {} -- [id] = {kind, source, chunk, method, modules = {}, imports = {alias = id}, inline}
 local protos = {} -- [id] = compiled definition
@@ -18,7 +18,10 @@ function S.define(id, definition)
   protos[id] = nil
 end
 
-function S.definition(id) return definitions[id] end
+function S.kind_of(id)
+  local definition = definitions[id]
+  return definition and definition.kind
+end
 
 function S.forget_definition(id) definitions[id], protos[id] = nil, nil end
 
@@ -66,7 +69,7 @@ local function resolve(proto, env, key)
   if type(id) == "string" then
     value = import(id, proto.durable)
   else
-    local module = proto.durable and S.durable_modules[key] or S.modules[key]
+    local module = S.modules[key]
     value = module and S.proxy(module)
   end
   rawset(env, key, value)
@@ -82,8 +85,6 @@ local function prepare(id, definition, durable)
     id = id,
     body = body,
     durable = durable,
-    kind = definition.kind,
-    inline = definition.inline,
     globals = durable and S.durable_globals or S.globals,
     libraries = durable and S.durable_libraries or S.libraries,
     allowed = {},
@@ -175,12 +176,13 @@ function S.proto(id)
       return f(unpack(arguments, 1, count))
     end
   end
-  -- Names of the functions that the source offers once its chunk has run; for `perdure check`.
+  -- For checks: nil when the method is there, else the names of the functions that are.
   function proto.offers()
+    if method == "" then return nil end
     local env = new_env()
     S.current.env = env
     local exports = body(env)()
-    if method == "" or method_of(exports, env, method) then return { found = true } end
+    if method_of(exports, env, method) then return nil end
     local names = {}
     for _, scope in pairs({ env, type(exports) == "table" and exports or {} }) do
       for name, value in pairs(scope) do
@@ -188,8 +190,14 @@ function S.proto(id)
       end
     end
     sort(names)
-    return { found = false, names = names }
+    return names
   end
   protos[id] = proto
   return proto
+end
+
+-- The compiled definition of a function that may run in the VM of its caller, or nil.
+function S.inline_proto(id)
+  local definition = definitions[id]
+  return definition and definition.inline and (protos[id] or S.proto(id)) or nil
 end

@@ -2,13 +2,12 @@
 local S = ...
 local type, math_type = type, math.type
 
-local EXEC <const> = 4
 local workflow = {}
 
 local function here(where)
   local slot = S.current
   if slot.durable then return slot end
-  return nil, S.new_error("Invalid", where .. ": only a workflow can call this; " .. slot.entry .. " is none")
+  return nil, S.new_error("Invalid", where .. ": only a workflow can call this; " .. S.entry_of(slot) .. " is none")
 end
 
 function workflow.info()
@@ -33,7 +32,7 @@ end
 function workflow.exec(id, ...)
   local slot, err = here("workflow.exec")
   if not slot then return nil, err end
-  return S.spawn("workflow.exec", EXEC, nil, id, slot.info.host, ...)
+  return S.spawn("workflow.exec", S.EXEC, nil, id, slot.info.host, ...)
 end
 
 function workflow.version(change, lowest, highest)

@@ -1,0 +1,70 @@
+-- terminate, cancel, monitor, unmonitor, link and unlink.
+--
+-- S.verbs[verb](slot, from, reason): what each does to a slot of this VM on behalf of `from`.
+local S = ...
+local error, isyieldable, next, type = error, coroutine.isyieldable, next, type
+local process, slots = S.process, S.slots
+
+local verbs = {}
+S.verbs = verbs
+
+function verbs.terminate(slot) S.finish(slot, false, S.new_error("Canceled", "process terminated")) end
+function verbs.cancel(slot, from, reason)
+  S.deliver_event(slot, { kind = "pid.cancel", from = from, at = S.now_of(slot), reason = reason })
+end
+function verbs.monitor(slot, from) S.add_to(slot, "watchers", from) end
+function verbs.unmonitor(slot, from) S.remove_from(slot, "watchers", from) end
+function verbs.link(slot, from) S.add_to(slot, "links", from) end
+function verbs.unlink(slot, from) S.remove_from(slot, "links", from) end
+-- Asked only to learn whether the slot is there.
+function verbs.probe() end
+
+local function control_here(slot, verb, target, reason)
+  local own = S.pid_of(slot)
+  if target == slot and (verb == "link" or verb == "unlink") then return true end
+  S.busy = true
+  verbs[verb](target, own, reason)
+  if verb == "link" then S.add_to(slot, "links", target.pid) end
+  if verb == "unlink" then S.remove_from(slot, "links", target.pid) end
+  S.busy = false
+  if slot.dead then
+    -- It ended itself, directly or through a link: nothing of it runs any more.
+    if isyieldable() then S.block() end
+    slot.killed = "terminated"
+    error(nil)
+  end
+  return true
+end
+
+local function control(verb, dest, reason)
+  if type(dest) ~= "string" or dest == "" then
+    return nil, S.bad_argument("process." .. verb, "destination", "a PID or a name", dest)
+  end
+  local slot, target = S.current, slots[dest]
+  if target and not slot.durable and not target.durable then return control_here(slot, verb, target, reason) end
+  local seq = S.request(slot)
+  -- Linked before the answer: the other's end may come ahead of it.
+  if verb == "link" then S.add_to(slot, "links", dest) end
+  S.emit_control(S.pid_of(slot), seq, verb, dest, reason)
+  local ok, err = S.await(slot, seq)
+  if verb == "unlink" or (verb == "link" and not ok) then S.remove_from(slot, "links", dest) end
+  return ok, err
+end
+
+function process.terminate(dest) return control("terminate", dest) end
+
+function process.cancel(dest, reason)
+  if reason ~= nil and type(reason) ~= "string" then
+    return nil, S.bad_argument("process.cancel", "reason", "a text", reason)
+  end
+  return control("cancel", dest, reason)
+end
+
+for _, verb in next, { "monitor", "unmonitor", "link", "unlink" } do
+  process[verb] = function(dest)
+    if S.current.durable then
+      return nil, S.new_error("Invalid", "process." .. verb .. ": not supported in workflow context")
+    end
+    return control(verb, dest)
+  end
+end

@@ -1,0 +1,61 @@
+-- Futures: what funcs.async returns.
+local S = ...
+local setmetatable = setmetatable
+
+local STATE = {} -- the private key of {slot, channel, status, value, ok, cancel}
+local methods = {}
+local future_mt = S.own_type("future", { __index = methods, __tostring = function() return "future" end })
+
+local function canceled() return S.new_error("Canceled", "canceled") end
+
+local function settle(state, status, ok, value)
+  if state.status then return end
+  state.status, state.ok, state.value = status, ok, value
+  S.feed(state.channel, ok and S.new_payload(value) or value)
+end
+
+function S.async(executor, id, ...)
+  local slot = S.current
+  local state = { channel = S.new_channel(slot, 1, true) }
+  local cancel, err = S.start_call("funcs.async", executor, function(ok, value) settle(state, "complete", ok, value) end, id, ...)
+  if not cancel then return nil, err end
+  state.cancel = cancel
+  local future = setmetatable({ [STATE] = state }, future_mt)
+  if slot.durable then S.number_object(slot, future) end
+  return future, nil
+end
+
+local function state_of(future)
+  if S.own_name(future) ~= "future" then
+    S.raise("Invalid", "not a future: " .. S.show(future) .. "; call its methods with a colon, as in future:result()")
+  end
+  return future[STATE]
+end
+
+function methods.response(future) return S.handle_of(state_of(future).channel) end
+methods.channel = methods.response
+
+function methods.is_complete(future) return state_of(future).status ~= nil end
+function methods.is_canceled(future) return state_of(future).status == "canceled" end
+
+function methods.result(future)
+  local state = state_of(future)
+  if not state.status then return nil, nil end
+  if state.ok then return S.new_payload(state.value), nil end
+  return nil, state.value
+end
+
+function methods.error(future)
+  local state = state_of(future)
+  if state.status and not state.ok then return state.value, true end
+  return nil, false
+end
+
+-- True when it was still running.
+function methods.cancel(future)
+  local state = state_of(future)
+  if state.status then return false end
+  settle(state, "canceled", false, canceled())
+  state.cancel()
+  return true
+end

@@ -1,0 +1,93 @@
+-- Messages and payloads, as user code gets them.
+--
+-- A message is immutable to those who respect its methods; the one receiver owns what is in it. With
+-- exactly one table as payload, fields that are no methods read through to that table.
+--
+-- S.new_message(topic, from, count, value): value is the payload, or the list of `count` > 1 payloads.
+-- S.message_parts(message) -> topic, from, count, value
+-- S.new_payload(value)
+local S = ...
+local getmetatable, setmetatable, type = debug.getmetatable, setmetatable, type
+
+-- No field of a payload that reads through begins with a zero byte.
+local TOPIC <const>, FROM <const>, VALUE <const>, COUNT <const> = "\0topic", "\0from", "\0value", "\0count"
+
+local payload_methods = {}
+local payload_mt = S.own_type("payload", {
+  __index = payload_methods,
+  __tostring = function() return "payload" end,
+  __data = function(payload) return payload[VALUE] end,
+})
+local function new_payload(value) return setmetatable({ [VALUE] = value }, payload_mt) end
+S.new_payload = new_payload
+
+local function check(object, name)
+  if not S.own_name(object) then
+    S.raise("Invalid", name .. " is a method of messages and payloads: call it with a colon")
+  end
+end
+
+function payload_methods.data(payload)
+  check(payload, "data")
+  return payload[VALUE]
+end
+function payload_methods.get_format() return "lua/any" end
+
+local methods = {}
+local function message_type(mt)
+  mt.__tostring = function(message) return "message " .. message[TOPIC] end
+  return S.own_type("message", mt)
+end
+local function value_of(message) return message[VALUE] end
+
+local plain_mt = message_type({ __index = methods, __data = value_of })
+local list_mt = message_type({
+  __index = methods,
+  __data = function(message)
+    local list, value = {}, message[VALUE]
+    for i = 1, message[COUNT] do list[i] = value[i] end
+    return list
+  end,
+})
+local table_mt = message_type({
+  __index = function(message, key)
+    local method = methods[key]
+    if method then return method end
+    return message[VALUE][key]
+  end,
+  __data = value_of,
+})
+
+function S.new_message(topic, from, count, value)
+  if count > 1 then
+    return setmetatable({ [TOPIC] = topic, [FROM] = from, [VALUE] = value, [COUNT] = count }, list_mt)
+  end
+  local mt = plain_mt
+  if type(value) == "table" and not S.own_name(value) then mt = table_mt end
+  if count == 1 then return setmetatable({ [TOPIC] = topic, [FROM] = from, [VALUE] = value }, mt) end
+  return setmetatable({ [TOPIC] = topic, [FROM] = from, [COUNT] = 0 }, mt)
+end
+
+function S.message_parts(message)
+  return message[TOPIC], message[FROM], getmetatable(message) == table_mt and 1 or message[COUNT] or 1, message[VALUE]
+end
+
+function methods.topic(message)
+  if not message then check(message, "topic") end
+  return message[TOPIC]
+end
+
+function methods.from(message)
+  if not message then check(message, "from") end
+  return message[FROM]
+end
+
+function methods.payload(message)
+  check(message, "payload")
+  local _, _, count, value = S.message_parts(message)
+  if count == 0 then return nil end
+  if count == 1 then return new_payload(value) end
+  local list = {}
+  for i = 1, count do list[i] = new_payload(value[i]) end
+  return list
+end

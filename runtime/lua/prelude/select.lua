@@ -1,0 +1,96 @@
+-- channel.select: waiting on several channels at once.
+--
+-- Cases are tried in their order. When none is ready, one record of the select is put, with an entry for each
+-- case, into the queues of all its channels; whoever feeds one of them first decides it.
+local S = ...
+local getmetatable, rawget, setmetatable, type = debug.getmetatable, rawget, setmetatable, type
+local block, block_on_own = S.block, S.block_on_own
+local try_send, try_receive, enqueue, withdraw = S.try_send, S.try_receive, S.enqueue, S.withdraw
+local channel_of, handle_of, is_external = S.channel_of, S.handle_of, S.is_external
+local RECEIVERS, SENDERS = S.RECEIVERS, S.SENDERS
+
+local SIDE, CH, VALUE = {}, {}, {} -- private keys of a case
+local case_mt = S.own_type("case", {})
+
+function S.channel_methods.case_send(handle, value)
+  return setmetatable({ [CH] = channel_of(handle), [SIDE] = SENDERS, [VALUE] = value }, case_mt)
+end
+
+function S.channel_methods.case_receive(handle)
+  return setmetatable({ [CH] = channel_of(handle), [SIDE] = RECEIVERS }, case_mt)
+end
+
+-- The cases as a list of ours, which user code cannot change while the select waits.
+local function list_of(cases)
+  if type(cases) ~= "table" or S.own_name(cases) then
+    return S.raise("Invalid", "channel.select takes a table of cases, got " .. S.show(cases))
+  end
+  local list, count = {}, 0
+  local case = rawget(cases, 1)
+  while case ~= nil do
+    count = count + 1
+    if getmetatable(case) ~= case_mt then
+      return S.raise("Invalid", "channel.select: case " .. count .. " is no case: use ch:case_receive() or ch:case_send(v)")
+    end
+    list[count] = case
+    case = rawget(cases, count + 1)
+  end
+  return list
+end
+
+local function try(cases)
+  for i = 1, #cases do
+    local case = cases[i]
+    local ch = case[CH]
+    if case[SIDE] == SENDERS then
+      if try_send(ch, case[VALUE]) then return { channel = handle_of(ch), ok = true } end
+    else
+      local there, value, ok = try_receive(ch)
+      if there then return { channel = handle_of(ch), value = value, ok = ok } end
+    end
+  end
+  return nil
+end
+
+local function wait(cases)
+  S.check_wait()
+  local external = false
+  for i = 1, #cases do external = external or is_external(cases[i][CH]) end
+  local record = { over = false, chosen = false, counted = not external }
+  local entries = {}
+  for i = 1, #cases do
+    local case = cases[i]
+    entries[i] = { S.co, case[VALUE], record }
+    enqueue(case[CH], case[SIDE], entries[i])
+  end
+  local value, ok
+  if external then
+    value, ok = block()
+  else
+    value, ok = block_on_own()
+  end
+  local chosen
+  for i = 1, #cases do
+    local case = cases[i]
+    if entries[i] == record.chosen then
+      chosen = case
+    else
+      withdraw(case[CH], case[SIDE])
+    end
+  end
+  if chosen[SIDE] == RECEIVERS then return { channel = handle_of(chosen[CH]), value = value, ok = ok } end
+  if not ok then S.raise("Invalid", "send on a closed channel") end
+  return { channel = handle_of(chosen[CH]), ok = true }
+end
+
+function S.modules.channel.select(cases)
+  local list = list_of(cases)
+  local result = try(list)
+  if not result then
+    if rawget(cases, "default") then return { default = true, ok = true } end
+    result = wait(list)
+  end
+  return result
+end
+
+S.waits[S.modules.channel.select] = "waits in channel.select"
