@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from hosts.calls import duration_ns
+from runtime.config.problems import suggest
 from runtime.errors import Kind, PerdureError
 
 _MS: Final = 1_000_000
@@ -42,6 +43,34 @@ class ActivityOptions(NamedTuple):
     start_to_close: int = DEFAULT_TIMEOUT_NS
     schedule_to_close: int | None = None
     retry: RetryPolicy = ONCE
+
+
+#: Options by name, and whether they are acted on. One that is not is refused: a time limit or a
+#: schedule that is silently ignored would be worse than an error.
+_START_OPTIONS: Final = {
+    "id": True, "id_conflict_policy": True, "id_reuse_policy": True,
+    "execution_error_when_already_started": True, "execution_timeout": False,
+    "run_timeout": False, "task_timeout": False, "retry_policy": False, "cron_schedule": False,
+    "start_delay": False, "parent_close_policy": False, "memo": False,
+    "search_attributes": False, "task_queue": False,
+}  # fmt: skip
+_ACTIVITY_OPTIONS: Final = {
+    "start_to_close_timeout": True, "schedule_to_close_timeout": True, "retry_policy": True,
+    "schedule_to_start_timeout": False, "heartbeat_timeout": False, "id": False,
+    "task_queue": False, "wait_for_cancellation": False,
+}  # fmt: skip
+
+
+def _check_known(options: Mapping[str, Any], prefix: str, known: Mapping[str, bool]) -> None:
+    for name in options:
+        bare = name.removeprefix("temporal.")
+        if bare.startswith(prefix):
+            acted_on = known.get(bare.removeprefix(prefix))
+            if acted_on is None:
+                near = suggest(bare.removeprefix(prefix), known, "there are {}")
+                raise PerdureError(Kind.INVALID, f'unknown option "{name}": {near}')
+            if not acted_on:
+                raise PerdureError(Kind.INVALID, f'option "{name}" is not supported yet')
 
 
 def option(options: Mapping[str, Any], name: str) -> Any:
@@ -93,6 +122,7 @@ def activity_options(
 
     Raises PerdureError INVALID.
     """
+    _check_known(options, "activity.", _ACTIVITY_OPTIONS)
     raw = option(options, "activity.retry_policy") or options.get("retry") or function_retry
     timeout = option(options, "activity.start_to_close_timeout")
     if timeout is None:
@@ -120,6 +150,7 @@ _REUSE = ("allow_duplicate", "allow_duplicate_failed_only", "reject_duplicate")
 
 def start_options(settings: Mapping[str, Any]) -> StartOptions:
     """Spawn options, by `workflow.*` or `temporal.workflow.*`. Raises PerdureError INVALID."""
+    _check_known(settings, "workflow.", _START_OPTIONS)
     conflict = option(settings, "workflow.id_conflict_policy") or "use_existing"
     reuse = option(settings, "workflow.id_reuse_policy") or "allow_duplicate"
     for name, value, known in (

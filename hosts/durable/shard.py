@@ -183,7 +183,10 @@ class Shard(VmWorker):
         for command in commands:
             given_by.get(command.pid, by_functions).append(command)
         for execution in touched:
-            self._write(execution, given_by[execution.pid])
+            try:
+                self._write(execution, given_by[execution.pid])
+            except Exception as error:
+                self._cannot_write(execution, error)
         self.inline.perform(by_functions)
         return more
 
@@ -290,6 +293,16 @@ class Shard(VmWorker):
         self._touched.clear()
         self._keys.clear()
 
+    def _cannot_write(self, execution: Execution, error: Exception) -> None:
+        """A step that the journal cannot hold hurts its run only: it is as if it had not been."""
+        logger.exception("%s: a step cannot be written", execution.pid)
+        refusal = PerdureError(Kind.INTERNAL, f"{execution.pid}: {error}")
+        for reply, _ in execution.acks:
+            self.parts.router.refuse(reply, refusal)
+        self.machine.step([["drop", execution.pid]])
+        self.executions.pop(execution.row.workflow_id, None)
+        self._by_run.pop(execution.run, None)
+
     def _vm_lost(self, touched: list[Execution], error: OutOfMemoryError) -> None:
         """The VM hit its cap: a new one takes its place, and the runs are rebuilt in it."""
         logger.error("%s: %s; the VM was replaced", self.name, error)
@@ -352,15 +365,19 @@ class Shard(VmWorker):
     def _load(self, run: int, row: RunRow) -> Execution:
         pid = f"{{{self.parts.host_id}|{row.workflow_id}}}"
         execution = Execution(run, row, pid)
-        replay = records.read(record for _, record in self.journal.history(run))
+        self._keep(execution)
+        try:
+            replay = records.read(record for _, record in self.journal.history(run))
+        except BadRecordError as error:
+            # It keeps what it is sent, and does nothing: a wrong step would be worse.
+            logger.error("%s is quarantined: %s", pid, error)
+            execution.suspended = True
+            return execution
         attempts = {
             pending.seq: (pending.row[0], pending.row[1])
             for pending in self.journal.activities_of(run)
         }
         history.restore(execution, replay, attempts)
-        self._keep(execution)
-        if execution.suspended:
-            return execution
         execution.definition = self._definition(row.entry, replay.started["source"])
         _, commands = self.machine.step(history.replay_steps(execution, replay))
         own = [command for command in commands if command.pid == pid]
@@ -369,9 +386,20 @@ class Shard(VmWorker):
         except history.Mismatch as mismatch:
             self._suspend(execution, mismatch)
         else:
+            if execution.suspended:
+                self._go_on(execution)
             if execution.waiting:
                 self._touched[run] = execution
         return execution
+
+    def _go_on(self, execution: Execution) -> None:
+        """The code that is loaded now fits the history of a parked run."""
+        logger.info("%s goes on: its history replays again", execution.pid)
+        execution.suspended = False
+        execution.row = execution.row._replace(status="open", extra=None)
+        unit = Unit()
+        unit.put_run(execution.run, execution.row)
+        self.submit(unit)
 
     def _suspend(self, execution: Execution, why: history.Mismatch) -> None:
         """Park a run that its code can no longer replay; its history stays as it is."""
