@@ -149,11 +149,11 @@ class Machine:
         Raises PerdureError INVALID when the source does not compile.
         """
         names, problem = self._inspect(entry.encode())
-        if problem == b"missing":
-            return [name for name in names.decode().split("\n") if name]
         if problem is not None:
             raise PerdureError(Kind.INVALID, problem.decode(errors="replace"))
-        return None
+        if names is None:
+            return None
+        return [name for name in names.decode().split("\n") if name]
 
     @property
     def memory(self) -> int:

@@ -152,5 +152,5 @@ function S.inspect(id)
   S.run_step(slot)
   inputs.drop(slot.pid)
   S.take_commands()
-  return names and concat(names, "\n")
+  return names and concat(names, "\n"), nil
 end
