@@ -15,6 +15,7 @@ from hosts.durable.activities import Activities
 from hosts.durable.deadlines import Deadlines
 from hosts.durable.inline import InlineFunctions
 from hosts.durable.options import ONCE, RetryPolicy, start_options
+from hosts.durable.outbox import child_ended
 from hosts.durable.records import Record
 from hosts.durable.recovery import Recovery
 from hosts.durable.shard import Parts, Shard
@@ -99,7 +100,7 @@ class WorkflowHost:
         for index in range(self._worker_count):
             ref = Shard.start(
                 f"{self.id} worker {index}", parts, self._machine, self._make_activities,
-                partial(self._make_inline, index), self._deadlines, self._owner_of,
+                partial(self._make_inline, index), self._deadlines,
             )  # fmt: skip
             shard = ref._actor_weakref()
             assert shard is not None
@@ -134,14 +135,19 @@ class WorkflowHost:
             left.setdefault(row.run, []).append(row.seq)
         for run, seqs in left.items():
             owner, run_row = self._owner_of(run), journal.run(run)
-            if owner is None or run_row is None:
+            if run_row is None:
+                continue
+            if 0 in seqs and (parent := self._owner_of(run_row.parent)) is not None:
+                # An ended child whose parent, a run of this host, has not taken note.
+                parent_row = journal.run(run_row.parent)
+                assert parent_row is not None
+                end = parent.end_of_run(run)
+                self.deliver(child_ended(parent_row, run, run_row, *end))
+            if owner is None:
                 continue
             if run_row.is_open:
                 pending[run] = None
                 continue
-            if 0 in seqs:
-                end = owner.end_of_run(run)
-                owner.post(partial(owner.outbox.tell_parent, run, run_row, *end))
             if seqs != [0]:
                 owner.post(partial(owner.resume_ended, run, run_row, seqs))
         for run in pending:
@@ -197,6 +203,8 @@ class WorkflowHost:
         elif kind == "control":
             _, _, verb, sender, reason = item[:5]
             shard.post(partial(shard.control, workflow_id, verb, sender, reason, reply_of(item)))
+        elif kind == "child_ended":
+            shard.post(partial(shard.child_ended, *item[2:]))
         elif kind == "outcome":
             shard.post(partial(shard.outcome, workflow_id, (item[2], item[3])))
 

@@ -3,7 +3,6 @@ record."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from hosts import effects
@@ -13,6 +12,7 @@ from journal.records import RunRow
 from runtime import commands as c
 from runtime import inputs
 from runtime.codec import decode, encode
+from runtime.inputs import Input
 
 if TYPE_CHECKING:
     from hosts.durable.shard import Shard
@@ -78,21 +78,16 @@ class Outbox:
         self._shard.parts.router.deliver(inputs.signal(watcher, encode(event)))
 
     def tell_parent(self, child: int, row: RunRow, ok: bool, value: bytes) -> None:
-        """Tell the parent run how its child ended."""
-        shard = self._shard
-        parent = shard.journal.run(row.parent)
-        pid = f"{{{row.host}|{row.workflow_id}}}"
-        owner = shard.owner_of(row.parent) if parent is not None else None
-        if owner is not None:
-            owner.post(
-                partial(
-                    owner.child_ended,
-                    row.parent,
-                    row.parent_seq,
-                    child,
-                    pid,
-                    ok,
-                    value,
-                    row.ended_ns,
-                )
-            )
+        """Tell the parent run how its child ended, through the parent's host."""
+        parent = self._shard.journal.run(row.parent)
+        if parent is not None:
+            self._shard.parts.router.deliver(child_ended(parent, child, row, ok, value))
+
+
+def child_ended(parent: RunRow, child: int, row: RunRow, ok: bool, value: bytes) -> Input:
+    """What the host of a parent run is told when a child has ended: see `Shard.child_ended`."""
+    pid = f"{{{row.host}|{row.workflow_id}}}"
+    told = f"{{{parent.host}|{parent.workflow_id}}}"
+    return [
+        "child_ended", told, row.parent, row.parent_seq, child, pid, ok, value, row.ended_ns
+    ]  # fmt: skip

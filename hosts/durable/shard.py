@@ -92,7 +92,6 @@ class Shard(VmWorker):
         make_activities: Callable[[Shard], Activities],
         make_inline: Callable[[Shard], InlineFunctions],
         deadlines: Deadlines,
-        owner_of: Callable[[int], Shard | None],
     ) -> None:
         super().__init__(name)
         self.parts = parts
@@ -102,7 +101,6 @@ class Shard(VmWorker):
         self.activities = make_activities(self)
         self.inline = make_inline(self)
         self.deadlines = deadlines
-        self.owner_of = owner_of
         self.outbox = Outbox(self)
         #: Open runs in memory, by workflow id.
         self.executions: dict[str, Execution] = {}
