@@ -77,7 +77,7 @@ class Activities:
     def _next(self) -> None:
         while self._queue and not self.held and len(self._running) < self._limit:
             run, seq = self._queue.popleft()
-            execution = self._shard.find_run(run)
+            execution = self._shard.runs.find_run(run)
             if execution is not None:
                 self._run(execution, seq)
 
@@ -142,7 +142,7 @@ class Activities:
         ended = self._on_end.pop((run, seq), None)
         if ended is not None:
             ended()
-        execution = self._shard.find_run(run)
+        execution = self._shard.runs.find_run(run)
         activity = execution.activities.get(seq) if execution is not None else None
         if execution is not None and activity is not None:
             delay = None if ok else self._delay(activity, attempt, decode(value))
@@ -165,7 +165,7 @@ class Activities:
         return None if delay is None or (left is not None and left <= delay) else delay
 
     def _retry(self, run: int, seq: int) -> None:
-        execution = self._shard.find_run(run)
+        execution = self._shard.runs.find_run(run)
         if execution is not None:
             self._journal_attempt(execution, seq, alone=False)
 
@@ -186,7 +186,7 @@ class Activities:
 
     def rerun_alone(self, run: int, seq: int, on_end: Callable[[], None]) -> None:
         """Boot: run again what a crash interrupted; `on_end` is called once it is over."""
-        execution = self._shard.find_run(run)
+        execution = self._shard.runs.find_run(run)
         activity = execution.activities.get(seq) if execution is not None else None
         if execution is None or activity is None or execution.suspended:
             on_end()

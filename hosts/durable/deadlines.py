@@ -23,13 +23,20 @@ LOOK_NS: Final = 1_000_000_000
 JUMP_NS: Final = 1_000_000_000
 
 
+class Receiver(Protocol):
+    """Takes what is due."""
+
+    def timer_due(self, run: int, seq: int) -> None: ...
+
+
 class Owner(Protocol):
     """A shard, as far as timers are concerned."""
 
     @property
     def post(self) -> Callable[[Any], None]: ...
 
-    def timer_due(self, run: int, seq: int) -> None: ...
+    @property
+    def arrivals(self) -> Receiver: ...
 
 
 class Deadlines:
@@ -88,7 +95,7 @@ class Deadlines:
             self._arm(due, run, seq, owner, generation)
             return
         self._armed.discard((run, seq))
-        owner.post(partial(owner.timer_due, run, seq))
+        owner.post(partial(owner.arrivals.timer_due, run, seq))
 
     def _read(self) -> None:
         """Hold all timers up to a new horizon."""

@@ -141,7 +141,7 @@ class WorkflowHost:
                 # An ended child whose parent, a run of this host, has not taken note.
                 parent_row = journal.run(run_row.parent)
                 assert parent_row is not None
-                end = parent.end_of_run(run)
+                end = parent.runs.end_of_run(run)
                 self.deliver(child_ended(parent_row, run, run_row, *end))
             if owner is None:
                 continue
@@ -193,20 +193,28 @@ class WorkflowHost:
             _, _, topic, sender, args = item[:5]
             shard.post(
                 partial(
-                    shard.message, workflow_id, topic, sender, args, reply_of(item), key_of(item)
+                    shard.arrivals.message,
+                    workflow_id,
+                    topic,
+                    sender,
+                    args,
+                    reply_of(item),
+                    key_of(item),
                 )
             )
         elif kind == "answer":
-            shard.post(partial(shard.answered, *item[2:5]))
+            shard.post(partial(shard.arrivals.answered, *item[2:5]))
         elif kind == "signal":
-            shard.post(partial(shard.event, workflow_id, item[2]))
+            shard.post(partial(shard.arrivals.event, workflow_id, item[2]))
         elif kind == "control":
             _, _, verb, sender, reason = item[:5]
-            shard.post(partial(shard.control, workflow_id, verb, sender, reason, reply_of(item)))
+            shard.post(
+                partial(shard.arrivals.control, workflow_id, verb, sender, reason, reply_of(item))
+            )
         elif kind == "child_ended":
-            shard.post(partial(shard.child_ended, *item[2:]))
+            shard.post(partial(shard.arrivals.child_ended, *item[2:]))
         elif kind == "outcome":
-            shard.post(partial(shard.outcome, workflow_id, (item[2], item[3])))
+            shard.post(partial(shard.arrivals.outcome, workflow_id, (item[2], item[3])))
 
     def spawn(self, request: SpawnRequest) -> None:
         definition = self._definitions.get(request.entry)
@@ -228,7 +236,7 @@ class WorkflowHost:
                 self._router.refuse(request.start.get(key), error)  # type: ignore[arg-type]
             return
         shard = self._shard_of(workflow_id)
-        shard.post(partial(shard.start_run, request, workflow_id, options))
+        shard.post(partial(shard.starts.start_run, request, workflow_id, options))
 
     def lookup(self, name: str) -> str | None:
         """A workflow is known by its id while it is open: by what `with_name` gave it, too."""

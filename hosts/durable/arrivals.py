@@ -1,0 +1,137 @@
+"""What comes to a run from outside: signals, control, answers, due timers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hosts.durable.execution import is_exec
+from hosts.durable.flight import Flight
+from hosts.durable.outbox import RUN_UNIT
+from hosts.durable.records import Record
+from journal.unit import Unit
+from runtime.codec import encode
+from runtime.inputs import ReplyTo
+
+if TYPE_CHECKING:
+    from hosts.durable.shard import Shard
+
+
+class Arrivals:
+    """Brings inputs to the runs of a shard. Used on the shard's thread."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+        #: Idempotency keys that are on their way to the disk.
+        self.keys: set[str] = set()
+
+    def message(
+        self,
+        workflow_id: str,
+        topic: str,
+        sender: str,
+        args: bytes,
+        ack: ReplyTo | None,
+        key: str | None,
+    ) -> None:
+        """A signal."""
+        execution = self._shard.runs.find(workflow_id)
+        if key is not None:
+            # Scoped to the workflow, but for those of runs, which are unique already.
+            key = key if key.startswith("run:") else f"key:{workflow_id}:{key}"
+            if key in self.keys or self._shard.journal.dedupe(key.encode()):
+                self._shard.submit(Unit(), Flight(0, [(ack, encode(True))] if ack else [], [], []))
+                return
+        if execution is None:
+            self._shard.parts.router.refuse(ack, self._shard.runs.gone(workflow_id))
+            return
+        record: Record = ["message", topic, sender, args]
+        if key is not None:
+            self.keys.add(key)
+            record.append(key)
+        self._shard.touch(execution, record, ack)
+
+    def control(
+        self, workflow_id: str, verb: str, sender: str, reason: str | None, ack: ReplyTo | None
+    ) -> None:
+        """terminate, cancel, monitor, unmonitor, link, unlink, probe."""
+        watching = verb in ("monitor", "unmonitor", "link", "unlink")
+        execution = (
+            self._shard.runs.unfinished(workflow_id)
+            if watching
+            else self._shard.runs.find(workflow_id)
+        )
+        router = self._shard.parts.router
+        if verb in ("monitor", "link") and execution is None:
+            end = self._shard.runs.end_of(workflow_id)
+            if end is None:
+                router.refuse(ack, self._shard.runs.gone(workflow_id))
+                return
+            router.answer(ack)
+            pid = f"{{{self._shard.parts.host_id}|{workflow_id}}}"
+            self._shard.outbox.send_exit(
+                sender, verb == "link", pid, self._shard.deadlines.wall(), *end
+            )
+            return
+        if execution is None:
+            router.refuse(ack, self._shard.runs.gone(workflow_id))
+        elif verb == "terminate":
+            self._shard.endings.terminate(execution, reason or "", ack)
+        elif verb == "cancel":
+            self._shard.touch(execution, ["cancel_requested", sender, reason], ack)
+        else:
+            self._shard.endings.watch(execution.run, verb, sender)
+            router.answer(ack)
+
+    def answered(self, number: int, ok: bool, value: bytes) -> None:
+        """The answer to something a run asked of the node."""
+        run, seq = divmod(number, RUN_UNIT)
+        execution = self._shard.runs.find_run(run)
+        request = execution.requests.get(seq) if execution is not None else None
+        if execution is not None and request is not None:
+            self._shard.touch(execution, self._shard.outbox.answer_record(request, seq, ok, value))
+        elif run in self._shard.endings.orphans:
+            orphan = self._shard.endings.orphans[run]
+            unit = Unit()
+            orphan.settle(seq, unit)
+            if not orphan.requests:
+                del self._shard.endings.orphans[run]
+            self._shard.submit(unit)
+
+    def event(self, workflow_id: str, event: bytes) -> None:
+        """An event for the run, of a process that it started."""
+        execution = self._shard.runs.find(workflow_id)
+        if execution is not None:
+            self._shard.touch(execution, ["event", event])
+
+    def child_ended(
+        self, run: int, seq: int, child: int, pid: str, ok: bool, value: bytes, at: int
+    ) -> None:
+        """A child run ended; its word to its parent is settled with the parent's record of it."""
+        execution = self._shard.runs.find_run(run)
+        request = execution.requests.get(seq) if execution is not None else None
+        if execution is not None and (request is not None or seq in execution.children):
+            execution.delivered.append((child, 0))
+            by_exec = request is not None and is_exec(request)
+            self._shard.touch(execution, ["child_ended", seq, ok, value, pid, by_exec, at])
+        else:
+            unit = Unit()
+            unit.del_outbox(child, 0)
+            self._shard.submit(unit)
+
+    def timer_due(self, run: int, seq: int) -> None:
+        """A durable timer fell due."""
+        execution = self._shard.runs.find_run(run)
+        if execution is not None:
+            self._shard.touch(execution, ["timer_fired", seq])
+
+    def outcome(self, workflow_id: str, reply: ReplyTo) -> None:
+        """Answer with the result of the current run, now or when it ends."""
+        execution = self._shard.runs.unfinished(workflow_id)
+        if execution is not None:
+            self._shard.endings.expect_result(execution.run, reply)
+            return
+        end = self._shard.runs.end_of(workflow_id)
+        if end is None:
+            self._shard.parts.router.refuse(reply, self._shard.runs.gone(workflow_id))
+        else:
+            self._shard.parts.router.answer(reply, end[1], end[0])

@@ -1,0 +1,188 @@
+"""The open runs of a shard: in memory, or rebuilt from the journal when they are touched."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from hosts.durable import history, records, sources
+from hosts.durable.execution import Execution
+from journal.errors import BadRecordError
+from journal.records import RunRow
+from journal.unit import Unit
+from runtime.errors import Kind, PerdureError
+
+if TYPE_CHECKING:
+    from hosts.durable.shard import Shard
+
+logger = logging.getLogger(__name__)
+
+
+class Runs:
+    """Finds runs by workflow id and by number. Used on the shard's thread."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+        self._journal = shard.journal
+        self._parts = shard.parts
+        self._by_id: dict[str, Execution] = {}
+        self._by_run: dict[int, Execution] = {}
+        self._pinned: set[bytes] = set()
+        self._bundles: dict[str, sources.Bundle] = {}
+
+    def find(self, workflow_id: str) -> Execution | None:
+        """The open run of a workflow id, rebuilt from its history where needed; None without
+        one."""
+        execution = self._by_id.get(workflow_id)
+        if execution is not None:
+            return None if execution.ended else execution
+        run = self._journal.run_of(workflow_id)
+        return None if run is None else self.find_run(run)
+
+    def find_run(self, run: int) -> Execution | None:
+        """The same by run number."""
+        execution = self._by_run.get(run)
+        if execution is not None:
+            return None if execution.ended else execution
+        row = self._journal.run(run)
+        if row is None or not row.is_open or row.host != self._parts.host_id:
+            return None
+        return self._load(run, row)
+
+    def unfinished(self, workflow_id: str) -> Execution | None:
+        """The run whose end is still to be told: an open one, or one that ended but not yet on
+        disk."""
+        return self._by_id.get(workflow_id) or self.find(workflow_id)
+
+    def row_of(self, workflow_id: str) -> RunRow | None:
+        """How the current or last run of a workflow id stands, as far as memory knows."""
+        execution = self._by_id.get(workflow_id)
+        if execution is not None:
+            return execution.row
+        run = self._journal.run_of(workflow_id)
+        return None if run is None else self._journal.run(run)
+
+    def keep(self, execution: Execution) -> None:
+        """Hold a run in memory."""
+        self._by_id[execution.row.workflow_id] = execution
+        self._by_run[execution.run] = execution
+
+    def _load(self, run: int, row: RunRow) -> Execution:
+        pid = f"{{{self._parts.host_id}|{row.workflow_id}}}"
+        execution = Execution(run, row, pid)
+        self.keep(execution)
+        try:
+            replay = records.read(record for _, record in self._journal.history(run))
+        except BadRecordError as error:
+            # It keeps what it is sent, and does nothing: a wrong step would be worse.
+            logger.error("%s is quarantined: %s", pid, error)
+            execution.suspended = True
+            return execution
+        attempts = {
+            pending.seq: (pending.row[0], pending.row[1])
+            for pending in self._journal.activities_of(run)
+        }
+        history.restore(execution, replay, attempts)
+        execution.definition = self._definition(row.entry, replay.started["source"])
+        _, commands = self._shard.machine.step(history.replay_steps(execution, replay))
+        own = [command for command in commands if command.pid == pid]
+        try:
+            history.check(replay, own)
+        except history.Mismatch as mismatch:
+            self._suspend(execution, mismatch)
+        else:
+            if execution.suspended:
+                self._go_on(execution)
+            if execution.waiting:
+                self._shard.wake(execution)
+        return execution
+
+    def _go_on(self, execution: Execution) -> None:
+        """The code that is loaded now fits the history of a parked run."""
+        logger.info("%s goes on: its history replays again", execution.pid)
+        execution.suspended = False
+        execution.row = execution.row._replace(status="open", extra=None)
+        unit = Unit()
+        unit.put_run(execution.run, execution.row)
+        self._shard.submit(unit)
+
+    def _suspend(self, execution: Execution, why: history.Mismatch) -> None:
+        """Park a run that its code can no longer replay; its history stays as it is."""
+        logger.error(
+            "%s (%s) is suspended: %s. Load code that fits its history to let it go on",
+            execution.pid, execution.row.entry, why,
+        )  # fmt: skip
+        self._shard.machine.step([["drop", execution.pid]])
+        execution.suspended = True
+        execution.row = execution.row._replace(
+            status="suspended",
+            extra={**(execution.row.extra or {}), "problem": str(why)},
+        )
+        unit = Unit()
+        unit.put_run(execution.run, execution.row)
+        if execution.waiting:
+            unit.put_ready(execution.run)
+        self._shard.submit(unit)
+
+    def _definition(self, entry: str, digest: bytes) -> str:
+        """What the machine runs a run of `entry` as that started on the source `digest`."""
+        bundle = self.bundle(entry)
+        latest = self._parts.versioning.get(entry, "pinned") == "latest"
+        if bundle is not None and (latest or bundle.digest == digest):
+            return entry
+        if digest not in self._pinned:
+            blob = self._journal.source(digest)
+            if blob is None:
+                return entry
+            self._shard.machine.define(sources.renamed(blob, digest))
+            self._pinned.add(digest)
+        return sources.pinned_name(entry, digest)
+
+    def bundle(self, entry: str) -> sources.Bundle | None:
+        """The source that a new run of `entry` starts on."""
+        bundle = self._bundles.get(entry)
+        if bundle is None and entry in self._parts.definitions:
+            bundle = sources.Bundle(entry, self._parts.definitions)
+            self._bundles[entry] = bundle
+        return bundle
+
+    def end_of(self, workflow_id: str) -> tuple[bool, bytes] | None:
+        """How the last run of a workflow id ended, or None when there is none."""
+        run = self._journal.run_of(workflow_id)
+        row = None if run is None else self._journal.run(run)
+        if run is None or row is None or row.is_open:
+            return None
+        return self.end_of_run(run)
+
+    def end_of_run(self, run: int) -> tuple[bool, bytes]:
+        """How an ended run ended."""
+        last = self._journal.history(run, self._journal.last_seq(run) - 1)[-1][1]
+        return last[0] == "completed", last[1]
+
+    def gone(self, workflow_id: str) -> PerdureError:
+        """Why a workflow cannot be reached."""
+        row = self.row_of(workflow_id)
+        pid = f"{{{self._parts.host_id}|{workflow_id}}}"
+        if row is not None and not row.is_open:
+            return PerdureError(
+                Kind.NOT_FOUND, f"process not found: {pid} has ended ({row.status})"
+            )
+        return PerdureError(Kind.NOT_FOUND, f"process not found: {pid}")
+
+    def forget(self, execution: Execution) -> None:
+        """Let go of a run; what it becomes next is read from the journal."""
+        if self._by_id.get(execution.row.workflow_id) is execution:
+            del self._by_id[execution.row.workflow_id]
+        self._by_run.pop(execution.run, None)
+
+    def drop_all(self) -> Iterator[Execution]:
+        """Let go of every run, one by one; the machine keeps nothing of them."""
+        for execution in list(self._by_run.values()):
+            self._shard.machine.step([["drop", execution.pid]])
+            self.forget(execution)
+            yield execution
+
+    def new_machine(self) -> None:
+        """The machine was replaced: nothing is defined in it but what is deployed."""
+        self._pinned.clear()

@@ -1,0 +1,125 @@
+"""Starting runs: what a request becomes, by its workflow id and the policies."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import TYPE_CHECKING
+
+from hosts.durable.execution import Execution
+from hosts.durable.flight import Flight
+from hosts.durable.options import StartOptions
+from journal.records import RunRow
+from journal.unit import Unit
+from runtime.codec import encode
+from runtime.errors import Kind, PerdureError
+from runtime.lua.machine import MACHINE_VERSION
+from runtime.routing.router import SpawnRequest
+
+if TYPE_CHECKING:
+    from hosts.durable.shard import Shard
+
+
+class Starts:
+    """Handles the start requests of a shard. Used on the shard's thread."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+
+    def start_run(self, request: SpawnRequest, workflow_id: str, options: StartOptions) -> None:
+        """Start a run, or do what the policies say when its workflow id is in use."""
+        start = request.start
+        reply = start.get("reply")
+        pid = f"{{{self._shard.parts.host_id}|{workflow_id}}}"
+        parent = (
+            request.parent
+            if request.parent and request.parent[0] == self._shard.journal.journal_id
+            else None
+        )
+        current = self._shard.runs.find(workflow_id)
+        row = self._shard.runs.row_of(workflow_id)
+        if row and parent is not None and (row.parent, row.parent_seq) == parent[1:]:
+            # Asked for before a crash: it is there.
+            self._is_there(request, pid, workflow_id, parent, current)
+            return
+        if current is not None:
+            if options.conflict == "terminate_existing":
+                self._shard.endings.terminate(
+                    current, "terminated for a new run of its workflow id"
+                )
+            elif options.conflict == "fail" or options.error_when_started:
+                self._refuse(request, pid, f"workflow {workflow_id} is running")
+                return
+            else:
+                self._is_there(request, pid, workflow_id, None, current)
+                return
+        elif row and (
+            options.reuse == "reject_duplicate"
+            or (options.reuse == "allow_duplicate_failed_only" and row.status == "completed")
+        ):
+            self._refuse(request, pid, f"workflow {workflow_id} has run before ({row.status})")
+            return
+        bundle = self._shard.runs.bundle(request.entry)
+        assert bundle is not None
+        now = self._shard.deadlines.wall()
+        run_id = str(uuid.uuid4())
+        number = self._shard.journal.next_run()
+        new = RunRow(
+            workflow_id, run_id, request.entry, self._shard.parts.host_id, "open", now,
+            parent=parent[1] if parent else 0, parent_seq=parent[2] if parent else 0,
+        )  # fmt: skip
+        execution = Execution(number, new, pid)
+        execution.context = start.get("context")
+        info = {
+            "workflow_id": workflow_id,
+            "run_id": run_id,
+            "workflow_type": request.entry,
+            "task_queue": self._shard.parts.task_queue,
+            "namespace": request.entry.rpartition(":")[0],
+            "attempt": 1,
+            "host": self._shard.parts.host_id,
+        }
+        started = {
+            "entry": request.entry,
+            "args": request.args,
+            "context": start.get("context"),
+            "messages": [list(message) for message in start.get("messages", ())],
+            "parent": start.get("parent", ""),
+            "seed": os.urandom(32),
+            "source": bundle.digest,
+            "machine": MACHINE_VERSION,
+            "info": info,
+        }
+        self._shard.runs.keep(execution)
+        execution.fresh.append(["started", started])
+        if reply is not None:
+            execution.acks.append((reply, encode(pid)))
+        if parent is None:
+            self._shard.endings.expect(number, request)
+        self._shard.wake(execution)
+
+    def _is_there(
+        self,
+        request: SpawnRequest,
+        pid: str,
+        workflow_id: str,
+        parent: tuple[str, int, int] | None,
+        current: Execution | None,
+    ) -> None:
+        """Answer a start request with a run that exists; only once that run is on disk."""
+        start = request.start
+        acks = [(reply, encode(pid))] if (reply := start.get("reply")) is not None else []
+        unit = Unit()
+        if current is not None:
+            unit.put_id(workflow_id, current.run)
+            if parent is None:
+                for topic, args in start.get("messages", ()):
+                    self._shard.touch(current, ["message", topic, start.get("parent", ""), args])
+                self._shard.endings.expect(current.run, request)
+        self._shard.submit(unit, Flight(0, acks, [], []))
+
+    def _refuse(self, request: SpawnRequest, pid: str, message: str) -> None:
+        error = PerdureError(Kind.ALREADY_EXISTS, message, details={"pid": pid})
+        self._shard.parts.router.refuse(request.start.get("reply"), error)
+        if "outcome" in request.start:
+            self._shard.parts.router.refuse(request.start["outcome"], error)
