@@ -174,7 +174,8 @@ class SupervisorActor(pykka.ThreadingActor):
 
     def _changed(self, child: Child) -> None:
         for pending in self._pending:
-            if child in pending.children:
+            # Who starts everything wants to hear of what that requires too.
+            if pending.request.id is None or child in pending.children:
                 pending.request.changes.put(self._status(child))
 
     def _post(self, message: Report) -> None:

@@ -5,8 +5,17 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
+from typing import Final
 
 from runtime.errors import Kind, PerdureError
+
+#: The control socket, in the data folder.
+SOCKET_NAME: Final = "control.sock"
+
+
+def data_folder(app: str | Path, data: str | Path | None = None) -> Path:
+    """The data folder of a node: `data`, or `.perdure` in the application's folder."""
+    return Path(data).absolute() if data else Path(app).resolve() / ".perdure"
 
 
 class DataFolder:
@@ -43,7 +52,7 @@ class DataFolder:
     @property
     def socket(self) -> Path:
         """Where the control socket is."""
-        return self.path / "control.sock"
+        return self.path / SOCKET_NAME
 
     def next_boot(self) -> int:
         """Count this boot; the number is part of every PID, so that none comes twice."""
@@ -57,11 +66,15 @@ class DataFolder:
                 Kind.INVALID, f"{file} does not hold a number: write one larger than any before"
             ) from None
         draft = file.with_suffix(".new")
-        with draft.open("w") as out:
-            out.write(f"{boot}\n")
-            out.flush()
-            os.fsync(out.fileno())
-        draft.replace(file)
+        try:
+            with draft.open("w") as out:
+                out.write(f"{boot}\n")
+                out.flush()
+                os.fsync(out.fileno())
+            draft.replace(file)
+        except OSError as error:
+            text = f"{file} cannot be written: {error.strerror}: make room, or use --data DIR"
+            raise PerdureError(Kind.INVALID, text) from None
         return boot
 
     def release(self) -> None:

@@ -28,7 +28,9 @@ from runtime.ids import is_pid
 from runtime.inputs import ReplyTo, StartOptions
 from runtime.routing.router import Router, SpawnRequest
 from supervision.build import Parts, build_services, function_host
-from supervision.data_folder import DataFolder
+from supervision.control.operations import Operations
+from supervision.control.server import ControlServer
+from supervision.data_folder import DataFolder, data_folder
 from supervision.journal_service import JournalService
 from supervision.messages import ServiceStatus
 from supervision.preflight import preflight
@@ -36,8 +38,8 @@ from supervision.supervisor import Progress, Supervisor
 
 logger = logging.getLogger(__name__)
 
-#: At CPython's default of 5 ms, one busy Python thread makes every crossing into Lua wait that long;
-#: at this the 99th percentile is 0.4 ms (design.md).
+#: At CPython's default of 5 ms, one busy Python thread makes every crossing into Lua wait that
+#: long; at this the 99th percentile is 0.4 ms (design.md).
 SWITCH_INTERVAL: Final = 0.0002
 
 #: Seconds that `send`, `spawn` and the like wait for their acknowledgement.
@@ -94,10 +96,19 @@ class Node:
             problems = preflight(self.registry, self._definitions, self._python)
             if problems:
                 raise ConfigurationError(problems)
-            self.data = DataFolder(data or folder / ".perdure")
+            self.data = DataFolder(data_folder(folder, data))
         except PerdureError:
             self._python.close()
             raise
+        try:
+            self._build(terminal)
+        except BaseException:
+            self.data.release()
+            self._python.close()
+            raise
+
+    def _build(self, terminal: Callable[[bytes], None]) -> None:
+        """The services, as the owner of the data folder."""
         self.calls = Calls(self.registry, self._python, self.router, self.clients, self.timers)
         parts = Parts(
             self.registry, self.data.next_boot(), self.router, self.clients, self.calls,
@@ -107,14 +118,10 @@ class Node:
         services = build_services(parts)
         self._services = {spec.id: service for spec, service in services}
         self._functions = function_host(parts)
-        try:
-            self._open_journals()
-        except PerdureError:
-            self.data.release()
-            self._python.close()
-            raise
+        self._open_journals()
         self.router.declare(self._services)
         self.supervisor = Supervisor("node", services, self.timers)
+        self._control_server = ControlServer(self.data.socket, Operations(self))
 
     def _open_journals(self) -> None:
         opened: list[JournalService] = []
@@ -155,6 +162,10 @@ class Node:
         self._started = time.monotonic_ns()
         self._timer_thread.start()
         self._functions.start()
+        try:
+            self._control_server.start()
+        except OSError as error:
+            logger.error("no control socket %s, the node runs without: %s", self.data.socket, error)
         return self.supervisor.start_all(progress)
 
     def stop(self, progress: Progress | None = None) -> list[str]:
@@ -163,6 +174,7 @@ class Node:
             return []
         self._stopped = True
         hung = self.supervisor.stop_all(progress)
+        self._control_server.stop()
         self.supervisor.close()
         if self._started:
             self._functions.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 
 from hosts.functions import PythonFunctions
@@ -22,10 +23,10 @@ def preflight(
     problems: list[Problem] = []
     machine = Machine("check", 1, SystemClock(), fuel=_FUEL)
     machine.define(definitions)
-    for id, definition in definitions.items():
-        entry = registry.get(id)
+    for entry_id, definition in definitions.items():
+        entry = registry.get(entry_id)
         try:
-            offered = machine.inspect(id)
+            offered = machine.inspect(entry_id)
         except PerdureError as error:
             problems.append(_problem(entry, error.message, "correct the Lua source"))
             continue
@@ -40,8 +41,18 @@ def preflight(
         try:
             python.add(entry.id, entry.data["target"], entry.data["pool"])
         except PerdureError as error:
-            problems.append(_problem(entry, error.message, "correct the target"))
+            hint = _place_of(error) or "correct the target"
+            problems.append(_problem(entry, error.message, hint))
     return problems
+
+
+def _place_of(error: PerdureError) -> str:
+    """Where a module of the user's raised when it was imported; "" when none did."""
+    cause = error.__cause__
+    if isinstance(cause, SyntaxError):
+        return f"see {cause.filename}:{cause.lineno}"
+    frames = traceback.extract_tb(cause.__traceback__ if cause else None)
+    return f"see {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
 
 
 def _problem(entry: Entry, message: str, hint: str) -> Problem:

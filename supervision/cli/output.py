@@ -1,0 +1,143 @@
+"""How the commands print: tables and sentences for people, lines of JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from runtime.config.problems import Problem
+from runtime.errors import PerdureError
+from supervision.control.plain import plain
+
+#: Columns of output that is no terminal: nothing is folded there.
+_WIDE = 100_000
+
+_STYLES = {
+    "running": "green",
+    "completed": "green",
+    "open": "cyan",
+    "starting": "cyan",
+    "stopping": "yellow",
+    "suspended": "yellow",
+    "failed": "red",
+    "exited": "red",
+    "terminated": "red",
+    "cancelled": "yellow",
+}
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table on stdout; values that are no text are shown as `cell` does."""
+    grid = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        grid.add_column(column, overflow="fold")
+    for row in rows:
+        texts = [cell(value) for value in row]
+        grid.add_row(*(Text(text, _STYLES.get(text, "")) for text in texts))
+    _print(grid)
+
+
+def cell(value: Any) -> str:
+    """A value in a table: nothing for None, text as it is, else JSON."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def facts(pairs: Mapping[str, Any]) -> None:
+    """Names and values, one a line; those without a value are left out."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="bold")
+    grid.add_column(overflow="fold")
+    for name, value in pairs.items():
+        if value not in (None, "", []):
+            text = cell(value)
+            grid.add_row(name, Text(text, _STYLES.get(text, "")))
+    _print(grid)
+
+
+def _print(grid: Table) -> None:
+    console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
+    with console.capture() as capture:
+        console.print(grid)
+    for line in capture.get().splitlines():
+        click.echo(line.rstrip())
+
+
+def json_line(value: Any) -> None:
+    """One value as a line of JSON on stdout."""
+    click.echo(json.dumps(plain(value), ensure_ascii=False))
+
+
+def local_time(timestamp: str | None) -> str:
+    """An ISO 8601 time as the clock on the wall shows it."""
+    if timestamp is None:
+        return ""
+    moment = datetime.fromisoformat(timestamp).astimezone()
+    return moment.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds for a table: 4.2s, 12m 5s, 3h 4m, 2d 3h."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{days}d {hour}h"
+    return f"{hour}h {minute}m" if hours else f"{minute}m {second}s"
+
+
+def report(error: PerdureError) -> None:
+    """An error on stderr, with the traceback of where it was raised."""
+    click.secho("error: ", fg="red", nl=False, err=True)
+    click.echo(str(error), err=True)
+    if error.trace:
+        click.echo(_indented(error.trace.rstrip()), err=True)
+
+
+def report_problems(problems: Sequence[Problem], headline: str) -> None:
+    """All problems of a configuration on stderr."""
+    click.secho("error: ", fg="red", nl=False, err=True)
+    click.echo(headline, err=True)
+    for problem in problems:
+        click.echo(err=True)
+        click.secho(_place(problem), bold=True, err=True)
+        click.echo(_indented(problem.message), err=True)
+        if problem.hint:
+            click.secho(_indented(problem.hint), fg="cyan", err=True)
+
+
+def one_line(problem: Problem) -> str:
+    """A problem for a log or a list."""
+    return str(problem._replace(file=_short(problem.file)))
+
+
+def _place(problem: Problem) -> str:
+    file = _short(problem.file)
+    place = f"{file}:{problem.line}" if problem.line else file
+    return f"{place}: {problem.entry}" if problem.entry else place
+
+
+def _short(file: str) -> str:
+    """A path as seen from here, where that is shorter."""
+    if not Path(file).is_absolute():
+        return file
+    return min(os.path.relpath(file), file, key=len)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())

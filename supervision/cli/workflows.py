@@ -1,0 +1,210 @@
+"""`perdure workflows`: the durable runs of a live node."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from supervision.cli.live import done, live
+from supervision.cli.options import JsonValue, as_json
+from supervision.cli.output import facts, json_line, local_time, report, table
+from supervision.control.client import ControlClient
+from supervision.control.plain import error_of
+
+
+@click.group()
+def workflows() -> None:
+    """Look at durable workflows, start and steer them.
+
+    A workflow is given by its workflow id or its PID.
+    """
+
+
+@workflows.command("list")
+@click.option("--open", "only_open", is_flag=True, help="Only those that have not ended.")
+@click.option("--limit", default=50, show_default=True, help="The newest so many; 0: all.")
+@live
+@as_json
+def list_(node: ControlClient, only_open: bool, limit: int, as_json: bool) -> None:
+    """List runs, the newest first."""
+    rows = node.call("workflows.list", open=only_open, limit=limit)
+    if as_json:
+        for row in rows:
+            json_line(row)
+        return
+    table(
+        ("WORKFLOW ID", "ENTRY", "STATUS", "STARTED", "ENDED", "HOST"),
+        (
+            (
+                row["workflow_id"],
+                row["entry"],
+                row["status"],
+                local_time(row["started"]),
+                local_time(row["ended"]),
+                row["host"],
+            )
+            for row in rows
+        ),
+    )
+
+
+@workflows.command()
+@click.argument("workflow", metavar="ID")
+@live
+@as_json
+def show(node: ControlClient, workflow: str, as_json: bool) -> None:
+    """Show how a workflow stands.
+
+    State, times, result or error, and what it waits for.
+    """
+    row = node.call("workflows.show", workflow=workflow)
+    if as_json:
+        json_line(row)
+        return
+    facts(
+        {
+            "workflow id": row["workflow_id"],
+            "status": row["status"],
+            "problem": row["problem"],
+            "entry": row["entry"],
+            "arguments": row["args"],
+            "host": row["host"],
+            "pid": row["pid"],
+            "run id": row["run_id"],
+            "parent": row["parent"],
+            "started": local_time(row["started"]),
+            "ended": local_time(row["ended"]),
+            "history": f"{row['history_length']} records, {row['history_size']} bytes",
+        }
+    )
+    if "result" in row:
+        facts({"result": json.dumps(row["result"], ensure_ascii=False)})
+    if "error" in row:
+        report(error_of(row["error"]))
+    if row["status"] == "open":
+        _pending(row["pending"])
+
+
+def _pending(pending: list[dict[str, Any]]) -> None:
+    if not pending:
+        click.echo("\nnothing is pending: it waits for a message")
+        return
+    click.echo("\npending:")
+    table(
+        ("REQUEST", "TYPE", "TARGET", "ATTEMPT", "SINCE", "DUE"),
+        (
+            (
+                row["request"],
+                row["type"],
+                row.get("target"),
+                row.get("attempt"),
+                local_time(row.get("since")),
+                local_time(row.get("due")),
+            )
+            for row in pending
+        ),
+    )
+
+
+@workflows.command()
+@click.argument("workflow", metavar="ID")
+@live
+@as_json
+def history(node: ControlClient, workflow: str, as_json: bool) -> None:
+    """Show the history of a workflow as a timeline."""
+    rows = node.call("workflows.history", workflow=workflow)
+    if as_json:
+        for row in rows:
+            json_line(row)
+        return
+    table(
+        ("SEQ", "TIME", "WHAT"),
+        ((row["seq"], local_time(row["at"]), row["text"]) for row in rows),
+    )
+
+
+@workflows.command()
+@click.argument("entry", metavar="ENTRY")
+@click.argument("host", metavar="HOST")
+@click.argument("args", metavar="[JSON]...", nargs=-1, type=JsonValue())
+@click.option("--id", "workflow_id", help="Workflow id; a run that has it already is taken.")
+@live
+@as_json
+def start(
+    node: ControlClient,
+    entry: str,
+    host: str,
+    args: tuple[Any, ...],
+    workflow_id: str | None,
+    as_json: bool,
+) -> None:
+    """Start a workflow.
+
+    Starts ENTRY on HOST with arguments in JSON, and prints its PID. It is on disk by then. HOST is
+    the id of a workflow host, or a task queue.
+    """
+    started = node.call("workflows.start", entry=entry, host=host, args=list(args), id=workflow_id)
+    if as_json:
+        json_line(started)
+    else:
+        click.echo(started["pid"])
+
+
+@workflows.command()
+@click.argument("workflow", metavar="ID")
+@click.argument("topic", metavar="TOPIC")
+@click.argument("payload", metavar="[JSON]...", nargs=-1, type=JsonValue())
+@click.option("--key", help="Idempotency key: the workflow takes the message once for it.")
+@live
+@as_json
+def send(
+    node: ControlClient,
+    workflow: str,
+    topic: str,
+    payload: tuple[Any, ...],
+    key: str | None,
+    as_json: bool,
+) -> None:
+    """Send a message to a workflow; it is on disk by then."""
+    node.call("workflows.send", workflow=workflow, topic=topic, payload=list(payload), key=key)
+    done("sent", as_json)
+
+
+@workflows.command()
+@click.argument("workflow", metavar="ID")
+@click.option("--reason", default="", help="What the workflow sees in its CANCEL event.")
+@live
+@as_json
+def cancel(node: ControlClient, workflow: str, reason: str, as_json: bool) -> None:
+    """Ask a workflow to end.
+
+    It gets a CANCEL event, and may do as it likes.
+    """
+    node.call("workflows.cancel", workflow=workflow, reason=reason)
+    done("asked to end", as_json)
+
+
+@workflows.command()
+@click.argument("workflow", metavar="ID")
+@live
+@as_json
+def terminate(node: ControlClient, workflow: str, as_json: bool) -> None:
+    """End a workflow at once."""
+    node.call("workflows.terminate", workflow=workflow)
+    done("terminated", as_json)
+
+
+@workflows.command()
+@click.argument("workflow", metavar="ID")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Give up after so long.")
+@live
+@as_json
+def wait(node: ControlClient, workflow: str, timeout: float | None, as_json: bool) -> None:
+    """Wait for a workflow and print its result."""
+    result = node.call("workflows.wait", workflow=workflow, timeout=timeout)
+    if as_json:
+        json_line(result)
+    else:
+        click.echo(json.dumps(result, ensure_ascii=False, indent=2))
