@@ -1,0 +1,188 @@
+"""Nodes to be killed by `kill -9`, each a process of its own: `python -m tests.crash_node SOCKET`.
+
+The process started so forks one child for every connection to its Unix socket, so that a node costs
+no start of the interpreter. The first line of a connection says what to boot ({"app", "fault",
+"wall"}), the first answer is {"pid"}, the second {"ready": true} or {"refused": text}. After that
+each line is a request {"id", "op", …} for one of `Session`'s methods, answered by {"id", "value"}
+or {"id", "error": [kind, message, retryable, details]}, in whatever order they get done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from typing import Any
+
+from journal import faults
+from runtime.clock import SystemClock
+from runtime.codec import decode
+from runtime.errors import PerdureError
+from supervision import Node
+
+
+class ShiftedClock(SystemClock):
+    """The machine's clock, shifted by what a test asks for."""
+
+    def __init__(self, wall: int) -> None:
+        self.shift = wall
+        self.elapsed = 0
+
+    def wall(self) -> int:
+        return time.time_ns() + self.shift
+
+    def monotonic(self) -> int:
+        return time.monotonic_ns() + self.elapsed
+
+
+class Session:
+    """A node and the connection that drives it."""
+
+    def __init__(self, node: Node, clock: ShiftedClock, lines: Any) -> None:
+        self.node = node
+        self._clock = clock
+        self._lines = lines
+        self._lock = threading.Lock()
+
+    def say(self, answer: dict[str, Any]) -> None:
+        with self._lock:
+            self._lines.write(json.dumps(answer, default=str) + "\n")
+            self._lines.flush()
+
+    def answer(self, request: dict[str, Any]) -> None:
+        number, op = request.pop("id"), request.pop("op")
+        try:
+            value = getattr(self, op)(**request)
+        except PerdureError as error:
+            told = [error.kind, error.message, error.retryable, error.details]
+            self.say({"id": number, "error": told})
+        else:
+            self.say({"id": number, "value": value})
+
+    def spawn(self, entry: str, host: str, args: list[Any], **options: Any) -> str:
+        return self.node.spawn(entry, host, *args, **options)
+
+    def send(self, dest: str, topic: str, payload: list[Any], key: str | None = None) -> None:
+        self.node.send(dest, topic, *payload, key=key)
+
+    def result(self, pid: str, timeout: float) -> Any:
+        return self.node.result(pid, timeout)
+
+    def call(self, function: str, args: list[Any]) -> Any:
+        return self.node.call(function, *args, timeout=20)
+
+    def cancel(self, pid: str, reason: str) -> None:
+        self.node.cancel(pid, reason)
+
+    def terminate(self, pid: str) -> None:
+        self.node.terminate(pid)
+
+    def ask(self, pid: str, topic: str, payload: list[Any]) -> Any:
+        return self.node.actor(pid).ask((topic, *payload), timeout=20)
+
+    def arm(self, fault: str | None) -> None:
+        faults.arm(fault)
+
+    def services(self) -> list[dict[str, Any]]:
+        return [
+            {"id": row.id, "state": row.state, "restarts": row.restarts, "error": str(row.error)}
+            for row in self.node.services()
+        ]
+
+    def processes(self) -> list[dict[str, Any]]:
+        return self.node.processes()
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Row of each run, the oldest first, with its number."""
+        hosts = self.node.workflow_hosts()
+        rows = [{"run": run, **row._asdict()} for host in hosts for run, row in host.runs()]
+        return sorted(rows, key=lambda row: int(row["run"]))
+
+    def history(self, pid: str, run: int | None = None) -> list[list[Any]]:
+        """The records of the current run of a workflow, or of any run, payloads decoded."""
+        host, workflow_id = self.node.workflow_host_of(pid)
+        records = host.history(run or host.run(workflow_id)[0])
+        return [[_plain(item) for item in record] for _, record in records]
+
+    def until_recorded(self, pid: str, kind: str, count: int = 1) -> None:
+        """Come back once the history has that many records of a kind."""
+        while sum(record[0] == kind for record in self.history(pid)) < count:
+            time.sleep(0.002)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass: both clocks move."""
+        self._clock.elapsed += int(seconds * 1e9)
+        self.jump(seconds)
+
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock, as an administrator would."""
+        self._clock.shift += int(seconds * 1e9)
+        self.node.timers.add(self._clock.monotonic(), lambda: None)  # wakes who waits for time
+
+    def stop(self) -> list[str]:
+        return self.node.stop()
+
+
+def _plain(item: Any) -> Any:
+    if not isinstance(item, bytes):
+        return item
+    try:
+        return decode(item)
+    except Exception:
+        return repr(item)
+
+
+def run_node(connection: socket.socket) -> None:
+    """Boot what the first line says, and do what the following ones ask for until they end."""
+    lines = connection.makefile("rw", encoding="utf-8")
+    boot = json.loads(lines.readline())
+    log = os.open(f"{boot['app']}/node.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    faults.arm(boot["fault"])
+    clock = ShiftedClock(boot["wall"])
+    lines.write(json.dumps({"pid": os.getpid()}) + "\n")
+    lines.flush()
+    try:
+        node = Node.from_path(boot["app"], clock=clock)
+        node.start()
+    except PerdureError as error:
+        lines.write(json.dumps({"refused": str(error)}) + "\n")
+        lines.flush()
+        return
+    session = Session(node, clock, lines)
+    session.say({"ready": True})
+    for line in lines:
+        request = json.loads(line)
+        threading.Thread(target=session.answer, args=[request], daemon=True).start()
+    node.stop()
+
+
+def main() -> None:
+    """Fork a node for each connection, until standard input ends."""
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(sys.argv[1])
+    server.listen()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks for their exit codes
+    os.write(1, b"listening\n")
+    while True:
+        readable, _, _ = select.select([server, sys.stdin], [], [])
+        if sys.stdin in readable:
+            return
+        connection, _ = server.accept()
+        if os.fork() == 0:
+            server.close()
+            try:
+                run_node(connection)
+            finally:
+                os._exit(0)
+        connection.close()
+
+
+if __name__ == "__main__":
+    main()
