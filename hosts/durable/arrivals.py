@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hosts.durable.execution import is_exec
@@ -49,6 +51,14 @@ class Arrivals:
             self.keys.add(key)
             record.append(key)
         self._shard.touch(execution, record, ack)
+
+    def on_disk(self, records: list[Record]) -> list[Callable[[], None]]:
+        """What to do once these input records are on disk."""
+        return [
+            partial(self.keys.discard, record[4])
+            for record in records
+            if record[0] == "message" and len(record) > 4
+        ]
 
     def control(
         self, workflow_id: str, verb: str, sender: str, reason: str | None, ack: ReplyTo | None
@@ -110,9 +120,12 @@ class Arrivals:
         execution = self._shard.runs.find_run(run)
         request = execution.requests.get(seq) if execution is not None else None
         if execution is not None and (request is not None or seq in execution.children):
-            execution.delivered.append((child, 0))
             by_exec = request is not None and is_exec(request)
+            if request is not None and not by_exec:
+                # After a crash its end can be told before its start is.
+                self._shard.touch(execution, ["child_started", seq, True, encode(pid)])
             self._shard.touch(execution, ["child_ended", seq, ok, value, pid, by_exec, at])
+            execution.unit.del_outbox(child, 0)
         else:
             unit = Unit()
             unit.del_outbox(child, 0)

@@ -122,13 +122,14 @@ class Endings:
             if execution.ended:
                 self._shard.submit(Unit(), Flight(0, [(ack, encode(True))] if ack else [], [], []))
                 return
-        unit = Unit()
+        unit = execution.unit
         # What was acknowledged belongs into the history, though nobody will read it.
         page: list[Record] = list(execution.fresh)
-        effects = self._finish(execution, "terminated", False, encode(error), unit, page)
+        effects = self._shard.arrivals.on_disk(page)
+        effects += self._finish(execution, "terminated", False, encode(error), unit, page)
         unit.append(execution.run, page)
         self._shard.let_be(execution)
         acks = execution.acks + ([(ack, encode(True))] if ack else [])
-        execution.acks = []
+        execution.taken()
         self._shard.machine.step([["drop", execution.pid]])
         self._shard.submit(unit, Flight(execution.run, acks, effects, []))

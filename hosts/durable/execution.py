@@ -40,13 +40,13 @@ class Execution:
         definition: what the machine runs it as (see sources.py).
         waiting: input records that are journaled, but no step has consumed.
         fresh: input records that are neither.
+        unit: what goes to disk with the fresh inputs: index rows that they settle.
         acks: replies owed once the fresh inputs are on disk.
-        delivered: outbox rows of other runs that the fresh inputs settle.
     """
 
     __slots__ = (
-        "acks", "activities", "children", "context", "definition", "delivered", "ended", "fresh",
-        "length", "now", "pid", "requests", "row", "run", "size", "suspended", "timers", "waiting",
+        "acks", "activities", "children", "context", "definition", "ended", "fresh", "length",
+        "now", "pid", "requests", "row", "run", "size", "suspended", "timers", "unit", "waiting",
     )  # fmt: skip
 
     def __init__(self, run: int, row: RunRow, pid: str) -> None:
@@ -63,8 +63,8 @@ class Execution:
         self.children: dict[int, str] = {}
         self.waiting: list[Record] = []
         self.fresh: list[Record] = []
+        self.unit = Unit()
         self.acks: list[Any] = []
-        self.delivered: list[tuple[int, int]] = []
         self.suspended = row.status == "suspended"
         self.ended = False
         self.context: bytes | None = None
@@ -87,6 +87,17 @@ class Execution:
         if kind in _ANSWERS:
             return seq in self.requests
         return True
+
+    def take(self, record: Record) -> None:
+        """Note a fresh input, for the next step."""
+        self.fresh.append(record)
+        self.consume(record, self.unit)
+        if record[0] == "message" and len(record) > 4:
+            self.unit.put_dedupe(record[4].encode(), True)
+
+    def taken(self) -> None:
+        """The fresh inputs, the replies owed for them and their unit are on their way to disk."""
+        self.fresh, self.acks, self.unit = [], [], Unit()
 
     def consume(self, record: Record, unit: Unit | None) -> None:
         """Note an input; index rows that it settles are deleted in `unit`."""

@@ -127,7 +127,7 @@ class Shard(VmWorker):
         """Give a run an input; `ack` hears true once it is on disk."""
         if not execution.expects(record):
             return
-        execution.fresh.append(record)
+        execution.take(record)
         if ack is not None:
             execution.acks.append((ack, encode(True)))
         self._touched[execution.run] = execution
@@ -180,10 +180,9 @@ class Shard(VmWorker):
     def _write(self, execution: Execution, commands: list[c.Command]) -> None:
         """Hand the step of one run to the journal."""
         run = execution.run
-        unit = Unit()
-        fresh, acks = execution.fresh, execution.acks
+        fresh, acks, unit = execution.fresh, execution.acks, execution.unit
         page: list[Record] = list(fresh)
-        effects: list[Callable[[], None]] = []
+        effects = self.arrivals.on_disk(fresh)
         starting = bool(fresh) and fresh[0][0] == "started"
         if starting:
             unit.put_run(run, execution.row)
@@ -191,14 +190,6 @@ class Shard(VmWorker):
             bundle = self.runs.bundle(execution.row.entry)
             assert bundle is not None
             unit.put_source(bundle.digest, bundle.blob)
-        for record in fresh:
-            execution.consume(record, unit)
-            if record[0] == "message" and len(record) > 4:
-                unit.put_dedupe(record[4].encode(), True)
-                effects.append(partial(self.arrivals.keys.discard, record[4]))
-        for child, seq in execution.delivered:
-            unit.del_outbox(child, seq)
-        execution.delivered = []
         if execution.suspended:
             execution.waiting += fresh
             unit.put_ready(run)
@@ -222,7 +213,7 @@ class Shard(VmWorker):
                     effects.append(partial(self._perform, execution, command))
         execution.count(page)
         unit.append(run, page)
-        execution.fresh, execution.acks = [], []
+        execution.taken()
         internal = [record for record in fresh if record[0] not in ("message", "started")]
         self.submit(unit, Flight(run, acks, effects, internal))
 
