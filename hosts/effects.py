@@ -15,7 +15,7 @@ from runtime import commands as c
 from runtime.codec import decode, encode
 from runtime.errors import Kind, PerdureError
 from runtime.inputs import StartOptions
-from runtime.routing.router import Router, SpawnRequest
+from runtime.routing.router import Origin, Router, SpawnRequest
 
 user_log = logging.getLogger("perdure.lua")
 _LEVELS = {
@@ -23,7 +23,7 @@ _LEVELS = {
 }  # fmt: skip
 
 
-def send(router: Router, command: c.Send, key: str | None = None) -> None:
+def send(router: Router, command: c.Send, key: Origin | None = None) -> None:
     """Send a message; `key` makes a repeated one to a workflow harmless."""
     reply = (command.pid, command.seq)
     router.send(command.dest, command.topic, command.pid, command.args, reply, key)

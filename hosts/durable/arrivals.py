@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from hosts.durable import keys
 from hosts.durable.execution import is_exec
 from hosts.durable.flight import Flight
 from hosts.durable.outbox import RUN_UNIT
@@ -13,6 +14,7 @@ from hosts.durable.records import Record
 from journal.unit import Unit
 from runtime.codec import encode
 from runtime.inputs import ReplyTo
+from runtime.routing.router import Origin
 
 if TYPE_CHECKING:
     from hosts.durable.shard import Shard
@@ -33,23 +35,22 @@ class Arrivals:
         sender: str,
         args: bytes,
         ack: ReplyTo | None,
-        key: str | None,
+        key: str | Origin | None,
     ) -> None:
         """A signal."""
         execution = self._shard.runs.find(workflow_id)
-        if key is not None:
-            # Scoped to the workflow, but for those of runs, which are unique already.
-            key = key if key.startswith("run:") else f"key:{workflow_id}:{key}"
-            if key in self.keys or self._shard.journal.dedupe(key.encode()):
-                self._shard.submit(Unit(), Flight(0, [(ack, encode(True))] if ack else [], [], []))
-                return
+        journal = self._shard.journal
+        known = None if key is None else keys.of_message(journal.journal_id, workflow_id, key)
+        if known is not None and (known in self.keys or journal.dedupe(known.encode())):
+            self._shard.submit(Unit(), Flight(0, [(ack, encode(True))] if ack else [], [], []))
+            return
         if execution is None:
             self._shard.parts.router.refuse(ack, self._shard.runs.gone(workflow_id))
             return
         record: Record = ["message", topic, sender, args]
-        if key is not None:
-            self.keys.add(key)
-            record.append(key)
+        if known is not None:
+            self.keys.add(known)
+            record.append(known)
         self._shard.touch(execution, record, ack)
 
     def on_disk(self, records: list[Record]) -> list[Callable[[], None]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hosts.durable import keys
 from hosts.durable.records import Record, size_of
 from journal.records import RunRow
 from journal.unit import Unit
@@ -124,7 +125,7 @@ class Execution:
         if unit is not None and request is not None:
             unit.del_outbox(self.run, seq)
             if request[0] == "message_sent":
-                unit.del_dedupe(send_key(self.run, seq).encode())
+                unit.del_dedupe(keys.of_send(self.run, seq).encode())
         return request
 
     @staticmethod
@@ -167,11 +168,6 @@ class Execution:
         for seq in [seq for seq in self.requests if seq not in last]:
             self.settle(seq, unit)
         unit.del_ready(self.run)
-
-
-def send_key(run: int, seq: int) -> str:
-    """Idempotency key of a message from one run to another of its journal."""
-    return f"run:{run}:{seq}"
 
 
 def is_result(record: Record) -> bool:

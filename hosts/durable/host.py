@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,6 +10,7 @@ from typing import Any
 
 from hosts.calls import Calls
 from hosts.clients import Clients
+from hosts.durable import keys
 from hosts.durable.activities import Activities
 from hosts.durable.deadlines import Deadlines
 from hosts.durable.inline import InlineFunctions
@@ -227,7 +227,9 @@ class WorkflowHost:
                     f"{request.entry} is a {definition.kind}: {self.id} runs workflow.lua",
                 )
             options = start_options(request.settings)
-            workflow_id = options.workflow_id or request.name or str(uuid.uuid4())
+            workflow_id = (
+                options.workflow_id or request.name or keys.new_workflow_id(self.id, request)
+            )
             check_name(workflow_id, "workflow id")
             if not self._shards:
                 raise PerdureError(Kind.UNAVAILABLE, f"{self.id} is not running", True)

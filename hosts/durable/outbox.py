@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from hosts import effects
-from hosts.durable.execution import Execution, is_exec, send_key
+from hosts.durable.execution import Execution, is_exec
 from hosts.durable.records import Record
 from journal.records import RunRow
 from runtime import commands as c
@@ -46,7 +46,8 @@ class Outbox:
         router = self._shard.parts.router
         run = execution.run
         if isinstance(command, c.Send):
-            effects.send(router, _of_run(command, run), send_key(run, command.seq))
+            origin = (self._shard.journal.journal_id, run, command.seq)
+            effects.send(router, _of_run(command, run), origin)
         elif isinstance(command, c.Spawn):
             request = effects.spawn_request(_of_run(command, run))
             request.parent = (self._shard.journal.journal_id, run, command.seq)

@@ -182,7 +182,7 @@ class Shard(VmWorker):
         run = execution.run
         fresh, acks, unit = execution.fresh, execution.acks, execution.unit
         page: list[Record] = list(fresh)
-        effects = self.arrivals.on_disk(fresh)
+        effects = [*self.arrivals.on_disk(fresh), *self.starts.on_disk(fresh)]
         starting = bool(fresh) and fresh[0][0] == "started"
         if starting:
             unit.put_run(run, execution.row)
@@ -271,6 +271,7 @@ class Shard(VmWorker):
                 self.parts.router.refuse(reply, refusal)
         self._touched.clear()
         self.arrivals.keys.clear()
+        self.starts.keys.clear()
 
     def _cannot_write(self, execution: Execution, error: Exception) -> None:
         """A step that the journal cannot hold hurts its run only: it is as if it had not been."""

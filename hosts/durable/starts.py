@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
+from hosts.durable import keys
 from hosts.durable.execution import Execution
 from hosts.durable.flight import Flight
 from hosts.durable.options import StartOptions
+from hosts.durable.records import Record
 from journal.records import RunRow
 from journal.unit import Unit
 from runtime.codec import encode
@@ -25,17 +29,23 @@ class Starts:
 
     def __init__(self, shard: Shard) -> None:
         self._shard = shard
+        #: Idempotency keys of runs that are on their way to the disk -> workflow id.
+        self.keys: dict[str, str] = {}
 
     def start_run(self, request: SpawnRequest, workflow_id: str, options: StartOptions) -> None:
         """Start a run, or do what the policies say when its workflow id is in use."""
         start = request.start
         reply = start.get("reply")
-        pid = f"{{{self._shard.parts.host_id}|{workflow_id}}}"
+        pid = self._pid(workflow_id)
         parent = (
             request.parent
             if request.parent and request.parent[0] == self._shard.journal.journal_id
             else None
         )
+        if request.key is not None and (first := self._started_for(request.key)):
+            acks = [(reply, encode(self._pid(first)))] if reply is not None else []
+            self._shard.submit(Unit(), Flight(0, acks, [], []))
+            return
         current = self._shard.runs.find(workflow_id)
         row = self._shard.runs.row_of(workflow_id)
         if row and parent is not None and (row.parent, row.parent_seq) == parent[1:]:
@@ -90,6 +100,10 @@ class Starts:
             "machine": MACHINE_VERSION,
             "info": info,
         }
+        if request.key is not None:
+            started["key"] = request.key
+            self.keys[request.key] = workflow_id
+            self._remember(request.key, workflow_id, execution.unit)
         self._shard.runs.keep(execution)
         execution.fresh.append(["started", started])
         if reply is not None:
@@ -110,6 +124,8 @@ class Starts:
         start = request.start
         acks = [(reply, encode(pid))] if (reply := start.get("reply")) is not None else []
         unit = Unit()
+        if request.key is not None:
+            self._remember(request.key, workflow_id, unit)
         if current is not None:
             unit.put_id(workflow_id, current.run)
             if parent is None:
@@ -117,6 +133,29 @@ class Starts:
                     self._shard.touch(current, ["message", topic, start.get("parent", ""), args])
                 self._shard.endings.expect(current.run, request)
         self._shard.submit(unit, Flight(0, acks, [], []))
+
+    def _pid(self, workflow_id: str) -> str:
+        return f"{{{self._shard.parts.host_id}|{workflow_id}}}"
+
+    def on_disk(self, records: list[Record]) -> list[Callable[[], None]]:
+        """What to do once these input records are on disk."""
+        if records and records[0][0] == "started" and "key" in records[0][1]:
+            return [partial(self._on_disk, records[0][1]["key"])]
+        return []
+
+    def _on_disk(self, key: str) -> None:
+        self.keys.pop(key, None)
+
+    def _started_for(self, key: str) -> str | None:
+        """The workflow id that was started for an idempotency key, None when none was."""
+        first: str | None = self.keys.get(key) or self._shard.journal.dedupe(self._place(key))
+        return first
+
+    def _remember(self, key: str, workflow_id: str, unit: Unit) -> None:
+        unit.put_dedupe(self._place(key), workflow_id)
+
+    def _place(self, key: str) -> bytes:
+        return keys.of_spawn(self._shard.parts.host_id, key).encode()
 
     def _refuse(self, request: SpawnRequest, pid: str, message: str) -> None:
         error = PerdureError(Kind.ALREADY_EXISTS, message, details={"pid": pid})

@@ -24,6 +24,10 @@ TRUE = encode(True)
 NIL = encode(None)
 
 
+#: A request of a workflow run: journal id, run number, number of the request.
+Origin = tuple[str, int, int]
+
+
 @dataclass(slots=True)
 class SpawnRequest:
     """Start an entry on a host.
@@ -41,8 +45,8 @@ class SpawnRequest:
     settings: dict[str, Any] = field(default_factory=dict)
     #: idempotency key: a repeated request with it is answered and not repeated
     key: str | None = None
-    #: the workflow run that asks for a child: journal id, run number, number of its request
-    parent: tuple[str, int, int] | None = None
+    #: which request of a workflow run asks for a child, or None
+    parent: Origin | None = None
 
 
 class Host(Protocol):
@@ -117,9 +121,12 @@ class Router:
         sender: str,
         args: bytes,
         reply: ReplyTo,
-        key: str | None = None,
+        key: str | Origin | None = None,
     ) -> None:
-        """Send a message to a PID or a name; `reply` hears true or what is wrong."""
+        """Send a message to a PID or a name; `reply` hears true or what is wrong.
+
+        key: idempotency key, of the user's or the run's request that this is.
+        """
         try:
             pid = self.resolve(dest)
         except PerdureError as error:
@@ -213,6 +220,6 @@ def reply_of(item: Input) -> ReplyTo | None:
     return (item[place], item[place + 1]) if len(item) > place + 1 and item[place] else None
 
 
-def key_of(item: Input) -> str | None:
+def key_of(item: Input) -> str | Origin | None:
     """Idempotency key of a message input."""
     return item[7] if len(item) > 7 else None

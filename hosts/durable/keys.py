@@ -1,0 +1,42 @@
+"""Idempotency keys: a request with a key that is in the journal is acknowledged and not repeated.
+
+A key of the user's holds for the workflow that a message is for, or for the host that a spawn is
+for. Requests of runs are told by where they come from.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Final
+
+from runtime.routing.router import Origin, SpawnRequest
+
+_IDS: Final = uuid.UUID("2f4b9c5e-5a0e-4c7b-9d3f-6f0c1c2a7e11")
+
+
+def of_send(run: int, seq: int) -> str:
+    """Key of a message from one run to another of its journal; forgotten when it is answered."""
+    return f"run:{run}:{seq}"
+
+
+def of_message(journal_id: str, workflow_id: str, key: str | Origin) -> str:
+    """Key of a message to a workflow of the journal `journal_id`."""
+    if isinstance(key, str):
+        return f"key:{workflow_id}:{key}"
+    journal, run, seq = key
+    return of_send(run, seq) if journal == journal_id else f"run:{journal}:{run}:{seq}"
+
+
+def of_spawn(host_id: str, key: str) -> str:
+    """Key of a spawn request; its value in the journal is the workflow id."""
+    return f"spawn:{host_id}:{key}"
+
+
+def new_workflow_id(host_id: str, request: SpawnRequest) -> str:
+    """A workflow id for a request that chose none; the same for the same request made again."""
+    if request.parent is not None:
+        journal, run, seq = request.parent
+        return str(uuid.uuid5(_IDS, f"run:{journal}:{run}:{seq}"))
+    if request.key is not None:
+        return str(uuid.uuid5(_IDS, of_spawn(host_id, request.key)))
+    return str(uuid.uuid4())
