@@ -1,0 +1,74 @@
+"""Results as a table for people, and as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.table import Table
+
+from benchmarks.figures import Goal, Result, Spread
+
+
+def table(results: list[Result], *, quick: bool) -> Table:
+    """All results, a line each; medians, with lowest and highest round."""
+    title = "Too small to mean anything (--quick)" if quick else "Medians (lowest to highest round)"
+    shown = Table(title=title, title_justify="left")
+    for column in ("Benchmark", "Figure"):
+        shown.add_column(column)
+    for column in ("Perdure", "", "Peer", "Ratio", "Goal"):
+        shown.add_column(column, justify="right", no_wrap=True)
+    shown.add_column("", no_wrap=True)
+    last = ""
+    for each in results:
+        if last and each.benchmark != last:
+            shown.add_section()
+        figure = each.figure
+        shown.add_row(
+            each.benchmark if each.benchmark != last else "",
+            figure.series,
+            f"{number(each.own.median)} {figure.unit}",
+            _range(each.own),
+            f"{number(each.peer.median)} {figure.peer}" if each.peer else "",
+            f"{number(each.ratio.median)}x ({_range(each.ratio)})" if each.ratio else "",
+            _goal(figure.goal, ratio=bool(figure.peer)),
+            {True: "[green]met", False: "[red]missed", None: ""}[each.met],
+        )
+        last = each.benchmark
+    return shown
+
+
+def document(results: list[Result], facts: dict[str, Any], *, quick: bool) -> str:
+    """The same as JSON, with `facts` of the machine."""
+    figures = [
+        {
+            "benchmark": each.benchmark,
+            "figure": each.figure.series,
+            "unit": each.figure.unit,
+            "perdure": each.own._asdict(),
+            "peer": each.figure.peer or None,
+            "of the peer": each.peer._asdict() if each.peer else None,
+            "ratio": each.ratio._asdict() if each.ratio else None,
+            "goal": _goal(each.figure.goal, ratio=bool(each.figure.peer)) or None,
+            "met": each.met,
+        }
+        for each in results
+    ]
+    return json.dumps({"quick": quick, "surroundings": facts, "figures": figures}, indent=2)
+
+
+def number(value: float) -> str:
+    """Three digits that matter, and thousands in groups."""
+    if value >= 1000:
+        return f"{round(value, 2 - len(str(int(value))) + 1):,.0f}"
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _range(spread: Spread) -> str:
+    return f"{number(spread.low)} - {number(spread.high)}"
+
+
+def _goal(goal: Goal | None, *, ratio: bool) -> str:
+    if goal is None:
+        return ""
+    return f"{'>=' if goal.at_least else '<='} {goal.limit:,.0f}{'x' if ratio else ''}"

@@ -1,0 +1,144 @@
+"""Messages/s around a ring: a number is passed on, one less each time, until it is 0.
+
+A ring of two is ping-pong. Beside ours, processes of one VM, stands the same ring of plain Pykka
+ThreadingActors.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import pykka
+
+from benchmarks import nodes
+from benchmarks.figures import Benchmark, Figure, Goal, Round
+
+_APPLICATION: Final = """
+  - name: processes
+    kind: process.host
+    host: {workers: 1}
+    lifecycle: {auto_start: true, stop_timeout: 1s}
+  - name: head
+    kind: process.lua
+    source: |
+      local members = ...
+      local neighbour = process.pid()
+      for _ = 2, members do
+        neighbour = assert(process.spawn("bench:member", "bench:processes", neighbour))
+      end
+      local inbox = process.inbox()
+      while true do
+        local client = inbox:receive()
+        local hops = client:payload():data()
+        while hops > 0 do
+          process.send(neighbour, "token", hops - 1)
+          hops = inbox:receive():payload():data()
+        end
+        process.send(client:from(), "done", hops)
+      end
+  - name: member
+    kind: process.lua
+    source: |
+      local neighbour = ...
+      local inbox = process.inbox()
+      while true do
+        process.send(neighbour, "token", inbox:receive():payload():data() - 1)
+      end
+"""
+
+_OURS: Final = "Lua processes of one VM"
+_PLAIN: Final = "plain Pykka"
+
+#: Messages of ours for each of the peer's, so that both take about as long.
+_SHARE: Final = 20
+
+#: CPython's default, which a plain Pykka program runs at; a node lowers it.
+_SWITCH_INTERVAL: Final = 0.005
+
+
+class _Member(pykka.ThreadingActor):
+    use_daemon_thread = True
+
+    def __init__(self, done: Callable[[], None]) -> None:
+        super().__init__()
+        self._done = done
+        self._neighbour: pykka.ActorRef[_Member] | None = None
+
+    def on_receive(self, message: int | pykka.ActorRef[_Member]) -> None:
+        if not isinstance(message, int):
+            self._neighbour = message
+        elif message == 0 or self._neighbour is None:
+            self._done()
+        else:
+            self._neighbour.tell(message - 1)
+
+
+@contextmanager
+def _plain(members: int) -> Iterator[Callable[[int], float]]:
+    arrived = threading.Event()
+    ring = [_Member.start(arrived.set) for _ in range(members)]
+    for member, neighbour in zip(ring, ring[1:] + ring[:1], strict=True):
+        member.tell(neighbour)
+
+    def rate(hops: int) -> float:
+        arrived.clear()
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_INTERVAL)
+        begin = time.perf_counter()
+        ring[0].tell(hops)
+        arrived.wait()
+        seconds = time.perf_counter() - begin
+        sys.setswitchinterval(interval)
+        return hops / seconds
+
+    try:
+        yield rate
+    finally:
+        for member in ring:
+            member.stop()
+
+
+@contextmanager
+def _ours(members: int, folder: Path) -> Iterator[Callable[[int], float]]:
+    with nodes.running(folder, _APPLICATION) as node:
+        head = node.actor(node.spawn("bench:head", "bench:processes", members))
+
+        def rate(hops: int) -> float:
+            begin = time.perf_counter()
+            head.ask(hops)
+            return hops / (time.perf_counter() - begin)
+
+        yield rate
+
+
+@contextmanager
+def _prepare(members: int, size: int, folder: Path) -> Iterator[Callable[[], Round]]:
+    """Size: messages of ours in a round, made a whole number of laps."""
+    laps = max(size // members, 1) * members
+    plain_laps = max(size // _SHARE // members, 1) * members
+    with _plain(members) as plain, _ours(members, folder) as ours:
+        yield lambda: {_PLAIN: plain(plain_laps), _OURS: ours(laps)}
+
+
+PING_PONG: Final = Benchmark(
+    "ping-pong",
+    (Figure(_OURS, "messages/s", _PLAIN, Goal(15, at_least=True)),),
+    full=400_000,
+    quick=2_000,
+    prepare=partial(_prepare, 2),
+)
+
+RING: Final = Benchmark(
+    "ring of 1000",
+    (Figure(_OURS, "messages/s", _PLAIN),),
+    full=400_000,
+    quick=1_000,
+    prepare=partial(_prepare, 1000),
+)

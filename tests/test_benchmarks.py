@@ -1,0 +1,80 @@
+"""The benchmarks run: no figure of theirs is tested, they are measurements."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import report
+from benchmarks.catalogue import ALL
+from benchmarks.figures import Figure, Goal, Spread, result
+from benchmarks.runner import run
+from benchmarks.surroundings import file_system, warnings
+
+
+@pytest.mark.parametrize("name", list(ALL))
+def test_runs_with_a_tiny_size(name: str, tmp_path: Path) -> None:
+    results = run(ALL[name], tmp_path, quick=True)
+    assert [each.figure for each in results] == list(ALL[name].figures)
+    for each in results:
+        # Memory of a few processes can vanish in what the allocator had at hand.
+        assert math.isfinite(each.own.median)
+        assert (each.ratio is None) == (each.figure.peer == "")
+        assert each.met is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_prints_json(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--json", "--only", "empty workflows"]
+    root = Path(__file__).parent.parent
+    printed = subprocess.check_output([*command, "--folder", str(tmp_path)], cwd=root)
+    document = json.loads(printed)
+    assert document["surroundings"]["folder"] == str(tmp_path)
+    assert [each["benchmark"] for each in document["figures"]] == ["empty workflows"]
+
+
+ROUNDS = [{"ours": 30.0, "peer": 2.0}, {"ours": 20.0, "peer": 1.0}, {"ours": 10.0, "peer": 10.0}]
+
+
+@pytest.mark.parametrize(
+    ("figure", "met"),
+    [
+        (Figure("ours", "m/s", "peer", Goal(15, at_least=True)), True),
+        (Figure("ours", "m/s", "peer", Goal(16, at_least=True)), False),
+        (Figure("ours", "MB", goal=Goal(20, at_least=False)), True),
+        (Figure("ours", "MB", goal=Goal(19, at_least=False)), False),
+        (Figure("ours", "MB"), None),
+    ],
+)
+def test_a_goal_is_on_the_ratio_where_there_is_a_peer(figure: Figure, met: bool | None) -> None:
+    found = result("some", figure, ROUNDS, full=True)
+    assert found.own == Spread(10, 20, 30)
+    assert found.ratio == (Spread(1, 15, 20) if figure.peer else None)
+    assert found.met is met
+    assert result("some", figure, ROUNDS, full=False).met is None
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.27571, "0.276"), (9.392, "9.39"), (27.34, "27.3"), (512.3, "512"), (327362.3, "327,000")],
+)
+def test_numbers_show_three_digits(value: float, text: str) -> None:
+    assert report.number(value) == text
+
+
+def test_doubtful_surroundings_are_named() -> None:
+    facts = {"load": [0.1, 0, 0], "cores": 2, "file system": "ext4", "folder": "/data"}
+    assert warnings(facts) == []
+    (load,) = warnings({**facts, "load": [1.5, 0, 0]})
+    assert "1.5 on 2 cores" in load
+    (disk,) = warnings({**facts, "file system": "tmpfs"})
+    assert "/data is on tmpfs" in disk
+
+
+def test_the_file_system_is_found(tmp_path: Path) -> None:
+    assert file_system(tmp_path) != ""
