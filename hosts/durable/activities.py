@@ -191,6 +191,10 @@ class Activities:
         if execution is None or activity is None or execution.suspended:
             on_end()
             return
+        if activity.cancelled:
+            self.cancel(execution, seq)
+            on_end()
+            return
         if activity.alone >= POISON_BOOTS:
             text = (
                 f"{activity.record[2]} took the node down {activity.alone} times while it ran "
@@ -203,6 +207,16 @@ class Activities:
             return
         self._on_end[run, seq] = on_end
         self._journal_attempt(execution, seq, alone=True)
+
+    def harmless(self, run: int, seq: int) -> None:
+        """An activity has run alone for long enough: it is not what took the node down."""
+        execution = self._shard.runs.find_run(run)
+        activity = execution.activities.get(seq) if execution is not None else None
+        if activity is not None and activity.alone:
+            activity.alone = 0
+            unit = Unit()
+            unit.put_activity(run, seq, [activity.attempt, 0])
+            self._shard.submit(unit)
 
     def cancel(self, execution: Execution, seq: int) -> None:
         """The run no longer wants the result."""

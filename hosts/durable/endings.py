@@ -56,19 +56,18 @@ class Endings:
         elif verb in ("unmonitor", "unlink") and watcher in watchers:
             watchers.remove(watcher)
 
+    def parked_by(self, execution: Execution, commands: list[c.Command]) -> str | None:
+        """The failure in a step that parks its run (`on_error: suspend`), or None."""
+        if self._shard.parts.on_error.get(execution.row.entry) == "suspend":
+            for command in commands:
+                if isinstance(command, c.Ended) and not command.ok:
+                    return str(decode(command.value))
+        return None
+
     def end(
         self, execution: Execution, command: c.Ended, unit: Unit, page: list[Record]
     ) -> list[Callable[[], None]]:
         """The run's main returned or failed: write its end; returns the effects."""
-        if not command.ok and self._shard.parts.on_error.get(execution.row.entry) == "suspend":
-            error = decode(command.value)
-            execution.suspended = True
-            execution.row = execution.row._replace(
-                status="suspended", extra={**(execution.row.extra or {}), "problem": str(error)}
-            )
-            unit.put_run(execution.run, execution.row)
-            logger.error("%s (%s) is suspended: %s", execution.pid, execution.row.entry, error)
-            return []
         status = "completed" if command.ok else "failed"
         if not command.ok and decode(command.value).kind == Kind.CANCELED:
             status = "cancelled"

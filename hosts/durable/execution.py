@@ -23,12 +23,14 @@ _ANSWERS = frozenset({"message_answered", "child_started", "answered"})
 class Activity:
     """An activity that has no result yet."""
 
-    __slots__ = ("alone", "attempt", "record", "scheduled")
+    __slots__ = ("alone", "attempt", "cancelled", "record", "scheduled")
 
     def __init__(self, record: Record, scheduled: int) -> None:
         self.record = record
         self.scheduled = scheduled  #: workflow time, ns
         self.attempt = 1
+        #: The run no longer wants its result.
+        self.cancelled = False
         #: Boots in which it ran alone after a crash and took the node down again.
         self.alone = 0
 
@@ -140,6 +142,9 @@ class Execution:
             self.activities[record[1]] = Activity(record, self.now)
             if unit is not None:
                 unit.put_activity(self.run, record[1], [1, 0])
+        elif kind == "activity_cancel_requested":
+            if record[1] in self.activities:
+                self.activities[record[1]].cancelled = True
         elif kind == "timer_started":
             due = self.now + record[2]
             self.timers[record[1]] = due

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -106,7 +107,19 @@ class WorkflowHost:
             assert shard is not None
             self._shards.append(shard)
             self._router.attach(shard.inline)
-        self._recover(journal)
+        # No run goes on before all that the last boot left undone is in the inboxes: what a run
+        # asks for now must not pass what it asked for then.
+        recovered = threading.Event()
+
+        def wait() -> None:
+            recovered.wait()
+
+        for shard in self._shards:
+            shard.post(wait)
+        try:
+            self._recover(journal)
+        finally:
+            recovered.set()
         self._router.attach(self, self._task_queue)
         self._deadlines.start()
 

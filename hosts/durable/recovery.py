@@ -52,5 +52,10 @@ class Recovery:
             return
         shard, run, seq = self._pending.popleft()
         over = partial(self._next, self._turn)
-        self._timers.add(self._timers.clock.monotonic() + ALONE_NS, partial(shard.post, over))
+
+        def watched() -> None:
+            shard.post(partial(shard.activities.harmless, run, seq))
+            shard.post(over)
+
+        self._timers.add(self._timers.clock.monotonic() + ALONE_NS, watched)
         shard.post(partial(shard.activities.rerun_alone, run, seq, partial(shard.post, over)))

@@ -90,7 +90,9 @@ class Runs:
         try:
             history.check(replay, own)
         except history.Mismatch as mismatch:
-            self._suspend(execution, mismatch)
+            unit = Unit()
+            self.park(execution, str(mismatch), unit)
+            self._shard.submit(unit)
         else:
             if execution.suspended:
                 self._go_on(execution)
@@ -105,25 +107,26 @@ class Runs:
         execution.row = execution.row._replace(status="open", extra=None)
         unit = Unit()
         unit.put_run(execution.run, execution.row)
+        if not execution.waiting:
+            unit.del_ready(execution.run)
         self._shard.submit(unit)
 
-    def _suspend(self, execution: Execution, why: history.Mismatch) -> None:
-        """Park a run that its code can no longer replay; its history stays as it is."""
+    def park(self, execution: Execution, why: str, unit: Unit) -> None:
+        """Suspend a run that its code cannot carry on; its history stays as it is.
+
+        It is marked as ready, so that each boot tries whether the code does better by then.
+        """
         logger.error(
-            "%s (%s) is suspended: %s. Load code that fits its history to let it go on",
+            "%s (%s) is suspended: %s. Load code that does better to let it go on",
             execution.pid, execution.row.entry, why,
         )  # fmt: skip
         self._shard.machine.step([["drop", execution.pid]])
         execution.suspended = True
         execution.row = execution.row._replace(
-            status="suspended",
-            extra={**(execution.row.extra or {}), "problem": str(why)},
+            status="suspended", extra={**(execution.row.extra or {}), "problem": why}
         )
-        unit = Unit()
         unit.put_run(execution.run, execution.row)
-        if execution.waiting:
-            unit.put_ready(execution.run)
-        self._shard.submit(unit)
+        unit.put_ready(execution.run)
 
     def _definition(self, entry: str, digest: bytes) -> str:
         """What the machine runs a run of `entry` as that started on the source `digest`."""

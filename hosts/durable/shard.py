@@ -182,6 +182,10 @@ class Shard(VmWorker):
         run = execution.run
         fresh, acks, unit = execution.fresh, execution.acks, execution.unit
         page: list[Record] = list(fresh)
+        problem = self.endings.parked_by(execution, commands)
+        if problem is not None:
+            # The step is as if it had not been: code that does better gets the same inputs.
+            self.runs.park(execution, problem, unit)
         effects = [*self.arrivals.on_disk(fresh), *self.starts.on_disk(fresh)]
         starting = bool(fresh) and fresh[0][0] == "started"
         if starting:
