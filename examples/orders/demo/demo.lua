@@ -5,23 +5,27 @@ local io = require("io")
 local time = require("time")
 
 local SHOW <const> = "500ms" -- between two lines of progress
-local FIRST <const> = "50ms" -- until the intake has read the file
+local FIRST <const> = "250ms" -- until the first, and while the intake has not read the file
 local STUCK <const> = 120 -- looks in a row without an order that ended: something is wrong
 
--- What the statistics process knows, or an empty table while it cannot say.
-local function ask()
-  process.send("statistics", "report?")
-  local inbox = process.inbox()
-  local got = channel.select({ inbox:case_receive(), time.after("2s"):case_receive() })
-  return got.channel == inbox and got.value:payload():data() or {}
+-- What comes first within a duration: "message" and its payload, "cancel", or nothing.
+local function wait(duration)
+  local inbox, events = process.inbox(), process.events()
+  local got = channel.select({
+    inbox:case_receive(), events:case_receive(), time.after(duration):case_receive(),
+  })
+  if got.channel == inbox then return "message", got.value:payload():data() end
+  if got.channel == events and got.value.kind == process.event.CANCEL then return "cancel" end
 end
 
--- Show the progress until every order has ended; their results, or nil.
+-- Show the progress until every order has ended; their results, or nil and why there are none.
 local function watch()
-  local before, idle = -1, 0
-  while idle < STUCK do
-    local now = ask()
-    if now.read then
+  local before, idle = nil, 0
+  local what, now = wait(FIRST)
+  while idle < STUCK and what ~= "cancel" do
+    process.send("statistics", "report?")
+    what, now = wait("2s")
+    if now and now.read then
       local shipped = now.outcomes.shipped or 0
       io.print(string.format(
         "%4d of %d orders accepted, %3d under way, %3d shipped, %3d ended otherwise",
@@ -29,16 +33,19 @@ local function watch()
       ))
       if now.results then return now.results end
     end
-    idle = now.ended == before and idle + 1 or 0
-    before = now.ended
-    time.sleep(now.read and SHOW or FIRST)
+    local ended = now and now.ended
+    idle = ended == before and idle + 1 or 0
+    before = ended
+    if what ~= "cancel" then what = wait(now and now.read and SHOW or FIRST) end
   end
+  if what == "cancel" then return nil, "Stopped; the orders go on when the node runs again." end
+  return nil, "No order has ended for a while: see perdure workflows list --open."
 end
 
 local function main()
-  local results = watch()
+  local results, why = watch()
   if not results then
-    io.print("No order has ended for a while: see `perdure workflows list --app examples/orders`.")
+    io.print(why)
     return 1
   end
   local audit, err = funcs.call("app:audit", results)

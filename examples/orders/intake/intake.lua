@@ -7,6 +7,7 @@
 -- "repeat" is told everything again.
 local errors = require("errors")
 local funcs = require("funcs")
+local logger = require("logger")
 local time = require("time")
 
 local PACE <const> = "15ms" -- between two new orders
@@ -36,27 +37,36 @@ local function main()
     process.send(dest, "read", { count = count })
   end
 
-  while true do
+  -- Wait, and answer meanwhile; true when it is time to go.
+  local function cancelled_within(duration)
+    local over = time.after(duration)
+    while true do
+      local got = channel.select({ inbox:case_receive(), events:case_receive(), over:case_receive() })
+      if got.channel == over then return false end
+      if got.channel == events and got.value.kind == process.event.CANCEL then return true end
+      if got.channel == inbox and got.value:topic() == "repeat" then tell(got.value:from(), 1) end
+    end
+  end
+
+  repeat
     local orders, err = funcs.call("app:read_orders")
     if err then return nil, err end
     count = #orders
+    local new = 0
     for _, order in ipairs(orders) do
       if not known[order.id] then
         known[order.id] = true
-        local pid, new = accept(order)
+        local pid, started = accept(order)
         accepted[#accepted + 1] = { id = order.id, pid = pid }
         tell("statistics", #accepted)
-        if new then time.sleep(PACE) end
+        if started then
+          new = new + 1
+          if cancelled_within(PACE) then return end
+        end
       end
     end
-
-    local look = time.after(WATCH)
-    repeat
-      local got = channel.select({ inbox:case_receive(), events:case_receive(), look:case_receive() })
-      if got.channel == events and got.value.kind == process.event.CANCEL then return end
-      if got.channel == inbox and got.value:topic() == "repeat" then tell(got.value:from(), 1) end
-    until got.channel == look
-  end
+    if new > 0 then logger.info("orders accepted", { new = new, all = #accepted }) end
+  until cancelled_within(WATCH)
 end
 
 return { main = main }

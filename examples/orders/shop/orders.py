@@ -44,6 +44,6 @@ def read() -> list[dict[str, Any]]:
             except (KeyError, TypeError, ValueError):
                 where = f"{FILE.name}, line {lines.line_num}"
                 text = f"{where}: {name} is {row.get(name)!r}: write a whole number"
-                raise PerdureError(Kind.INVALID, text, retryable=False) from None
+                raise PerdureError(Kind.INVALID, text) from None
         orders.append(order)
     return orders
