@@ -38,7 +38,8 @@ SLICE: Final = 2000
 #: Order matters: each file may use what those before it put into the shared table.
 PRELUDE: Final = (
     "objects", "errors", "payload_faults", "codec", "decode", "copy", "arguments",
-    "fuel", "scheduler", "traces", "emit", "channel", "select", "slots", "ends", "recorded", "random",
+    "fuel", "scheduler", "traces", "emit", "slots", "ends", "recorded", "random",
+    "waiters", "channel", "select",
     "message", "mailbox", "process", "spawn", "control", "names", "funcs", "future", "ctx",
     "duration", "calendar", "locations", "layout", "time_format", "time_parse", "time", "timers",
     "json", "uuid", "workflow", "log", "terminal",

@@ -53,14 +53,16 @@ function S.decode_list(bytes)
   return values, values.n
 end
 
--- Argument bytes as a message carries them: how many, and the one or the list of them.
+local function is_plain_table(value) return type(value) == "table" and not S.own_name(value) end
+
+-- Argument bytes as S.deliver takes them: how many, the one or the list of them, whether it is one table.
 function S.decode_payload(bytes)
   local values, count = S.decode_list(bytes)
   if count > 1 then
     values.n = nil
-    return count, values
+    return count, values, false
   end
-  return count, values[1]
+  return count, values[1], is_plain_table(values[1])
 end
 
 local SCALAR = { string = true, number = true, boolean = true, ["nil"] = true }
@@ -79,13 +81,17 @@ function S.copy_values(...)
   return count, values
 end
 
--- The same for the payload of a message: the one or the list of them.
+-- The same as S.deliver takes it.
 function S.copy_payload(...)
   local count = select("#", ...)
-  if count > 1 then return S.copy_values(...) end
+  if count > 1 then
+    local values
+    count, values = S.copy_values(...)
+    return count, values, false
+  end
   local value = ...
-  if SCALAR[type(value)] then return count, value end
+  if SCALAR[type(value)] then return count, value, false end
   local copied, err = S.try_copy(value)
   if err then return nil, err end
-  return 1, copied
+  return 1, copied, is_plain_table(copied)
 end

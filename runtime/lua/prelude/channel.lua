@@ -4,9 +4,11 @@
 -- which keeps it small and quick. Channels marked EXTERNAL are fed by the runtime, so a wait on one never
 -- counts as deadlock.
 --
--- What waits: a lone task in a plain receive is in TASK. Everything else is an entry {task, value, select} in
--- RECEIVERS or SENDERS, where `select` is the record shared by the entries of one select (see select.lua) or false.
--- The entries of a select that is over elsewhere are passed over; withdraw() keeps them from piling up.
+-- STATE says what WAITING is:
+--   QUIET      nothing waits
+--   LONE       a task in a plain receive
+--   RECEIVERS  a queue of entries, see waiters.lua     SENDERS  the same
+--   CLOSED     nothing can wait
 --
 -- S.new_channel(slot, capacity, external) -> channel      S.handle_of(channel) -> handle
 -- S.channel_of(handle) -> channel; raises for anything else
@@ -15,16 +17,18 @@
 -- S.waiting(channel) -> count      S.drain(channel) -> list, count
 -- S.close_channel(channel)
 -- For select: S.try_send(channel, value) -> taken    S.try_receive(channel) -> there, value, ok
---     S.enqueue(channel, side, entry)    S.withdraw(channel, side)    S.is_external(channel)
+--     S.enqueue(channel, side, entry)    S.withdraw(channel)    S.is_external(channel)
 --     S.RECEIVERS, S.SENDERS: sides
 local S = ...
 local setmetatable, getmetatable = setmetatable, debug.getmetatable
-local isyieldable, yield, math_type = coroutine.isyieldable, coroutine.yield, math.type
-local BLOCK, cannot_wait, block_on_own, wake = S.BLOCK, S.cannot_wait, S.block_on_own, S.wake
+local yield, math_type = coroutine.yield, math.type
+local BLOCK, wake = S.BLOCK, S.wake
+local new_queue, push, pop, drop = S.new_waiters, S.push_waiter, S.pop_waiter, S.drop_waiters
 
 local CAPACITY <const>, HEAD <const>, TAIL <const>, BUFFER <const> = 1, 2, 3, 4
-local TASK <const>, RECEIVERS <const>, SENDERS <const>, CLOSED <const> = 5, 6, 7, 8
-local EXTERNAL <const>, OWNER <const>, HANDLE <const> = 9, 10, 11
+local STATE <const>, WAITING <const> = 5, 6
+local EXTERNAL <const>, OWNER <const>, HANDLE <const> = 7, 8, 9
+local QUIET <const>, LONE <const>, RECEIVERS <const>, SENDERS <const>, CLOSED <const> = 0, 1, 2, 3, 4
 S.RECEIVERS, S.SENDERS = RECEIVERS, SENDERS
 
 local CHANNEL = {} -- the private key
@@ -32,7 +36,7 @@ local methods = {}
 local channel_mt = S.own_type("channel", { __index = methods, __tostring = function() return "channel" end })
 
 local function new(owner, capacity, external)
-  return { capacity, 1, 0, false, false, false, false, false, external, owner, false }
+  return { capacity, 1, 0, false, QUIET, false, external, owner, false }
 end
 S.new_channel = new
 
@@ -59,59 +63,32 @@ end
 
 function S.is_external(ch) return ch[EXTERNAL] end
 
--- Queues: {first, last, over, [index] = entry}; over counts entries of selects that are over. ----------
+-- Waiters -----------------------------------------------------------------------------------------
 
 local function enqueue(ch, side, entry)
-  local queue = ch[side]
-  if not queue then
-    queue = { first = 1, last = 0, over = 0 }
-    ch[side] = queue
+  local state = ch[STATE]
+  if state == QUIET or state == LONE then
+    local queue = new_queue()
+    if state == LONE then push(queue, { ch[WAITING], nil, false }) end
+    ch[STATE], ch[WAITING] = side, queue
   end
-  local last = queue.last + 1
-  queue.last = last
-  queue[last] = entry
+  push(ch[WAITING], entry)
 end
+S.enqueue = enqueue
 
-local function is_over(entry)
-  local select = entry[3]
-  return select and select.over
-end
-
--- The next entry that still waits, or nil.
+-- The next entry that waits at this side, or nil.
 local function dequeue(ch, side)
-  local queue = ch[side]
-  while queue do
-    local first = queue.first
-    local entry = queue[first]
-    queue[first] = nil
-    queue.first = first + 1
-    if first == queue.last then
-      ch[side], queue = false, nil
-    end
-    if not is_over(entry) then return entry end
-    if queue then queue.over = queue.over - 1 end
-  end
-  return nil
+  if ch[STATE] ~= side then return nil end
+  local entry, empty = pop(ch[WAITING])
+  if empty then ch[STATE], ch[WAITING] = QUIET, false end
+  return entry
 end
 
--- An entry of the queue is over: drop those at its end, and all of them when they are more than the others.
-local function withdraw(ch, side)
-  local queue = ch[side]
-  if not queue then return end
-  queue.over = queue.over + 1
-  while queue.last >= queue.first and is_over(queue[queue.last]) do
-    queue[queue.last] = nil
-    queue.last, queue.over = queue.last - 1, queue.over - 1
-  end
-  local count = queue.last - queue.first + 1
-  if count == 0 then
-    ch[side] = false
-  elseif 2 * queue.over > count then
-    local kept = { first = 1, last = 0, over = 0 }
-    ch[side] = kept
-    for i = queue.first, queue.last do
-      if not is_over(queue[i]) then enqueue(ch, side, queue[i]) end
-    end
+-- An entry of a select is over.
+function S.withdraw(ch)
+  local state = ch[STATE]
+  if (state == RECEIVERS or state == SENDERS) and drop(ch[WAITING]) then
+    ch[STATE], ch[WAITING] = QUIET, false
   end
 end
 
@@ -129,20 +106,17 @@ end
 
 -- Hand a value to who waits for one; false when nobody does.
 local function hand_over(ch, value, ok)
-  local task = ch[TASK]
-  if task then
-    ch[TASK] = false
-    local slot = ch[OWNER]
+  if ch[STATE] == LONE then
+    local slot, task = ch[OWNER], ch[WAITING]
+    ch[STATE] = QUIET
     if not ch[EXTERNAL] then slot.blocked = slot.blocked - 1 end
     wake(slot, task, value, ok)
     return true
   end
-  local entry = ch[RECEIVERS] and dequeue(ch, RECEIVERS)
-  if entry then
-    release(ch, entry, value, ok)
-    return true
-  end
-  return false
+  local entry = dequeue(ch, RECEIVERS)
+  if not entry then return false end
+  release(ch, entry, value, ok)
+  return true
 end
 
 local function put(ch, value)
@@ -156,13 +130,11 @@ local function put(ch, value)
   ch[TAIL] = tail
 end
 
-local function closed()
-  return S.raise("Invalid", "send on a closed channel")
-end
+local function closed() return S.raise("Invalid", "send on a closed channel") end
 
 local function try_send(ch, value)
-  if ch[CLOSED] then closed() end
-  if hand_over(ch, value, true) then return true end
+  if ch[STATE] == CLOSED then closed() end
+  if ch[STATE] ~= QUIET and hand_over(ch, value, true) then return true end
   if ch[TAIL] - ch[HEAD] + 1 >= ch[CAPACITY] then return false end
   put(ch, value)
   return true
@@ -180,35 +152,26 @@ local function try_receive(ch)
     else
       ch[HEAD] = head + 1
     end
-    local sender = ch[SENDERS] and dequeue(ch, SENDERS)
+    local sender = dequeue(ch, SENDERS)
     if sender then
       put(ch, sender[2])
       release(ch, sender, nil, true)
     end
     return true, value, true
   end
-  local sender = ch[SENDERS] and dequeue(ch, SENDERS)
+  local sender = dequeue(ch, SENDERS)
   if sender then
     release(ch, sender, nil, true)
     return true, sender[2], true
   end
-  if ch[CLOSED] then return true, nil, false end
+  if ch[STATE] == CLOSED then return true, nil, false end
   return false
 end
 S.try_receive = try_receive
 
-S.enqueue = function(ch, side, entry)
-  local task = side == RECEIVERS and ch[TASK]
-  if task then
-    ch[TASK] = false
-    enqueue(ch, RECEIVERS, { task, nil, false })
-  end
-  enqueue(ch, side, entry)
-end
-S.withdraw = withdraw
-
 function S.feed(ch, value)
-  if not (ch[CLOSED] or hand_over(ch, value, true)) then put(ch, value) end
+  local state = ch[STATE]
+  if state == QUIET or state ~= CLOSED and not hand_over(ch, value, true) then put(ch, value) end
 end
 
 function S.feed_latest(ch, value)
@@ -228,46 +191,50 @@ function S.drain(ch)
 end
 
 function S.close_channel(ch)
-  if ch[CLOSED] then return end
-  ch[CLOSED] = true
+  if ch[STATE] == CLOSED then return end
   while hand_over(ch, nil, false) do end
   local sender = dequeue(ch, SENDERS)
   while sender do
     release(ch, sender, nil, false)
     sender = dequeue(ch, SENDERS)
   end
+  ch[STATE] = CLOSED
 end
 
 -- Methods -----------------------------------------------------------------------------------------
 
--- The waits are no tail calls: a deadlock names what it finds on the stack.
+local function wait_to_receive(slot, task, ch)
+  if ch[STATE] == QUIET then
+    ch[STATE], ch[WAITING] = LONE, task
+  else
+    enqueue(ch, RECEIVERS, { task, nil, false })
+  end
+  if not ch[EXTERNAL] then S.count_blocked(slot) end
+end
 
-function methods.send(handle, value)
-  if getmetatable(handle) ~= channel_mt then misuse(handle) end
-  local ch = handle[CHANNEL]
-  if try_send(ch, value) then return true end
-  if S.stuck or not isyieldable() then cannot_wait() end
-  enqueue(ch, SENDERS, { S.co, value, false })
-  local wait = ch[EXTERNAL] and S.block or block_on_own
-  local _, sent = wait()
-  if not sent then closed() end
-  return true
+local function wait_to_send(slot, task, ch, value)
+  enqueue(ch, SENDERS, { task, value, false })
+  if not ch[EXTERNAL] then S.count_blocked(slot) end
 end
 
 function methods.receive(handle)
   if getmetatable(handle) ~= channel_mt then misuse(handle) end
   local ch = handle[CHANNEL]
-  local there, value, ok = try_receive(ch)
-  if there then return value, ok end
-  if S.stuck or not isyieldable() then cannot_wait() end
-  if ch[TASK] or ch[RECEIVERS] then
-    S.enqueue(ch, RECEIVERS, { S.co, nil, false })
-  else
-    ch[TASK] = S.co
+  if ch[STATE] ~= QUIET or ch[HEAD] <= ch[TAIL] then
+    local there, value, ok = try_receive(ch)
+    if there then return value, ok end
   end
-  if ch[EXTERNAL] then return yield(BLOCK) end
-  value, ok = block_on_own()
+  local value, ok = yield(BLOCK, wait_to_receive, ch)
   return value, ok
+end
+
+function methods.send(handle, value)
+  if getmetatable(handle) ~= channel_mt then misuse(handle) end
+  local ch = handle[CHANNEL]
+  if try_send(ch, value) then return true end
+  local _, sent = yield(BLOCK, wait_to_send, ch, value)
+  if not sent then closed() end
+  return true
 end
 
 function methods.close(handle)
@@ -275,6 +242,7 @@ function methods.close(handle)
   S.close_channel(handle[CHANNEL])
 end
 
+-- The waits above are no tail calls, so that these are found on the stack.
 S.waits[methods.send] = "waits to send on a channel"
 S.waits[methods.receive] = "waits to receive from a channel"
 

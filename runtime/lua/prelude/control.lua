@@ -29,8 +29,8 @@ local function control_here(slot, verb, target, reason)
   S.busy = false
   if slot.dead then
     -- It ended itself, directly or through a link: nothing of it runs any more.
-    if isyieldable() then S.block() end
     slot.killed = "terminated"
+    if isyieldable() then S.block(function() end) end
     error(nil)
   end
   return true
@@ -42,11 +42,11 @@ local function control(verb, dest, reason)
   end
   local slot, target = S.current, slots[dest]
   if target and not slot.durable and not target.durable then return control_here(slot, verb, target, reason) end
-  local seq = S.request(slot)
+  local seq = S.next_seq(slot)
   -- Linked before the answer: the other's end may come ahead of it.
   if verb == "link" then S.add_to(slot, "links", dest) end
   S.emit_control(S.pid_of(slot), seq, verb, dest, reason)
-  local ok, err = S.await(slot, seq)
+  local ok, err = S.await(seq)
   if verb == "unlink" or (verb == "link" and not ok) then S.remove_from(slot, "links", dest) end
   return ok, err
 end

@@ -1,23 +1,25 @@
 -- What user code gets as pcall, xpcall and the library `coroutine`: a kill passes through them, and a wait inside
 -- a coroutine that user code resumes is a wait of the task around it.
 local S = ...
-local raw_pcall, raw_xpcall, error, select, type = pcall, xpcall, error, select, type
+local raw_xpcall, error, select, type = xpcall, error, select, type
 local close, isyieldable, resume, running = coroutine.close, coroutine.isyieldable, coroutine.resume, coroutine.running
 local status, yield, unpack = coroutine.status, coroutine.yield, table.unpack
 local BLOCK, passed, new_coroutine = S.BLOCK, S.passed, S.new_coroutine
 
-function S.pcall(f, ...) return passed(raw_pcall(f, ...)) end
+local explain = S.explain
+
+function S.pcall(f, ...) return passed(raw_xpcall(f, explain, ...)) end
 
 function S.xpcall(f, handler, ...)
   return passed(raw_xpcall(f, function(err)
     -- Handlers run where the error was raised. For a kill that is inside the hook, where no hook can stop them.
     if S.current.killed then return nil end
-    return handler(err)
+    return handler(explain(err))
   end, ...))
 end
 
 -- What a coroutine inside the task waits for wakes the task.
-local function wait_for(co)
+local function wait_for(co, wait, x, y)
   local slot = S.current
   local inner = slot.inner
   if not inner then
@@ -25,33 +27,17 @@ local function wait_for(co)
     slot.inner = inner
   end
   inner[co] = true
-  local value, ok = yield(BLOCK)
+  local value, ok = yield(BLOCK, wait, x, y)
   inner[co] = nil
   return value, ok
 end
 
 local function relay(co, ok, mark, ...)
   if ok then
-    if mark == BLOCK then return relay(co, resume(co, wait_for(co))) end
+    if mark == BLOCK then return relay(co, resume(co, wait_for(co, ...))) end
     return true, mark, ...
   end
-  return passed(false, mark, ...)
-end
-
--- Under a C function that cannot be suspended, nothing in the coroutine can wait either.
-local function resume_stuck(co, ...)
-  local was_stuck = S.stuck
-  S.stuck = true
-  local function done(...)
-    S.stuck = was_stuck
-    return passed(...)
-  end
-  return done(resume(co, ...))
-end
-
-local function user_resume(co, ...)
-  if isyieldable() and not S.stuck then return relay(co, resume(co, ...)) end
-  return resume_stuck(co, ...)
+  return passed(false, explain(mark, co))
 end
 
 local function check_function(where, f)
@@ -74,11 +60,11 @@ S.coroutine_library = {
   wrap = function(f)
     check_function("wrap", f)
     local co = new_coroutine(f)
-    return function(...) return results_of(co, user_resume(co, ...)) end
+    return function(...) return results_of(co, relay(co, resume(co, ...))) end
   end,
   resume = function(co, ...)
     if type(co) == "thread" and S.is_task(co) then return false, "cannot resume a coroutine that the runtime resumes" end
-    return user_resume(co, ...)
+    return relay(co, resume(co, ...))
   end,
   close = function(co)
     if type(co) == "thread" and S.is_task(co) then error("cannot close a coroutine that the runtime resumes", 2) end

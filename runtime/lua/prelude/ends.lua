@@ -75,7 +75,7 @@ local function conclude(slot, ok, value)
   end
   if caller then
     caller.children[slot] = nil
-    if not caller.dead then S.resolve(caller, slot.waiter, ok, value) end
+    if slot.waiter and not caller.dead then S.resolve(caller, slot.waiter, ok, value) end
   else
     local outcome, pid = slot.outcome, S.pid_of(slot)
     slots[pid] = nil

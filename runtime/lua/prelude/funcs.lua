@@ -4,13 +4,12 @@
 -- its end wakes the caller directly. Every other call is a command. A call that nobody wants any more, because it
 -- was cancelled or its caller ended, ends with CANCELED.
 --
--- S.start_call(where, executor, waiter, id, …) -> cancel | nil, err     starts a call whose end `waiter` hears of (see
---     slots.lua): a function (ok, value), or the task, which then has to wait. executor: nil, or fields
---     context, options (tables)
+-- S.start_call(where, executor, done, id, …) -> cancel | nil, err     starts a call whose end the function
+--     done(ok, value) hears of. executor: nil, or fields context, options (tables)
 -- S.async(executor, id, …): see future.lua
 local S = ...
 local find, setmetatable, type = string.find, setmetatable, type
-local copy_values, new_slot, start_main = S.copy_values, S.new_slot, S.start_main
+local block, copy_values, new_slot, start_main = S.block, S.copy_values, S.new_slot, S.start_main
 
 local MAX_DEPTH <const> = 200 -- calls within calls in one VM
 
@@ -51,7 +50,7 @@ local function start(where, executor, waiter, id, ...)
   local args, err = S.try_encode_values(...)
   if not args then return nil, err end
   local seq = S.next_seq(slot)
-  S.expect(slot, seq, waiter)
+  if waiter then S.expect(slot, waiter, seq) end
   S.emit_call(
     S.pid_of(slot), seq, id, args,
     executor and executor.options and S.encode(executor.options), context and S.encode(context)
@@ -59,9 +58,9 @@ local function start(where, executor, waiter, id, ...)
   return seq
 end
 
-function S.start_call(where, executor, waiter, id, ...)
+function S.start_call(where, executor, done, id, ...)
   local slot = S.current
-  local call, err = start(where, executor, waiter, id, ...)
+  local call, err = start(where, executor, done, id, ...)
   if not call then return nil, err end
   return function()
     if type(call) == "table" then
@@ -72,11 +71,19 @@ function S.start_call(where, executor, waiter, id, ...)
   end
 end
 
+-- The running task hears of the end of what start() returned.
+local function wait_for(slot, task, started)
+  if type(started) == "table" then
+    started.waiter = task
+  else
+    S.expect(slot, task, started)
+  end
+end
+
 local function call(executor, id, ...)
-  S.check_wait()
-  local started, err = start("funcs.call", executor, S.co, id, ...)
+  local started, err = start("funcs.call", executor, nil, id, ...)
   if not started then return nil, err end
-  local value, ok = S.block()
+  local value, ok = block(wait_for, started)
   if ok then return value, nil end
   return nil, value
 end

@@ -4,7 +4,7 @@
 -- came before its listener are handed to it when it is made, so that a send right after a spawn cannot
 -- miss a listener which the new process is about to make.
 --
--- S.deliver(slot, topic, from, count, value)   as for S.new_message
+-- S.deliver(slot, topic, from, count, value, is_table)   as for S.new_message
 -- S.deliver_event(slot, event)    a table with kind, from, and `at` in ns, which becomes a Time
 local S = ...
 local next, type = next, type
@@ -13,14 +13,14 @@ local new_channel, handle_of, channel_of, feed = S.new_channel, S.handle_of, S.c
 local new_message = S.new_message
 local process = S.process
 
-function S.deliver(slot, topic, from, count, value)
+function S.deliver(slot, topic, from, count, value, is_table)
   local listeners = slot.listeners
   local listener = listeners and listeners[topic]
   if listener then
     if listener.raw then
       feed(listener.channel, value)
     else
-      feed(listener.channel, new_message(topic, from, count, value))
+      feed(listener.channel, new_message(topic, from, count, value, is_table))
     end
     return
   end
@@ -29,7 +29,7 @@ function S.deliver(slot, topic, from, count, value)
     inbox = new_channel(slot, huge, true)
     slot.inbox = inbox
   end
-  feed(inbox, new_message(topic, from, count, value))
+  feed(inbox, new_message(topic, from, count, value, is_table))
 end
 
 local function events_of(slot)
@@ -69,9 +69,9 @@ end
 local function hand_over_waiting(slot, topic)
   local waiting, count = S.drain(slot.inbox)
   for i = 1, count do
-    local own, from, payloads, value = S.message_parts(waiting[i])
+    local own, from, payloads, value, is_table = S.message_parts(waiting[i])
     if own == topic then
-      S.deliver(slot, topic, from, payloads, value)
+      S.deliver(slot, topic, from, payloads, value, is_table)
     else
       feed(slot.inbox, waiting[i])
     end

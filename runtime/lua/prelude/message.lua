@@ -3,11 +3,12 @@
 -- A message is immutable to those who respect its methods; the one receiver owns what is in it. With
 -- exactly one table as payload, fields that are no methods read through to that table.
 --
--- S.new_message(topic, from, count, value): value is the payload, or the list of `count` > 1 payloads.
--- S.message_parts(message) -> topic, from, count, value
+-- S.new_message(topic, from, count, value, is_table): value is the payload, or the list of `count` > 1 payloads;
+--     is_table: it is one payload, a table, and no object of ours
+-- S.message_parts(message) -> topic, from, count, value, is_table
 -- S.new_payload(value)
 local S = ...
-local getmetatable, setmetatable, type = debug.getmetatable, setmetatable, type
+local getmetatable, setmetatable = debug.getmetatable, setmetatable
 
 -- No field of a payload that reads through begins with a zero byte.
 local TOPIC <const>, FROM <const>, VALUE <const>, COUNT <const> = "\0topic", "\0from", "\0value", "\0count"
@@ -58,18 +59,18 @@ local table_mt = message_type({
   __data = value_of,
 })
 
-function S.new_message(topic, from, count, value)
-  if count > 1 then
-    return setmetatable({ [TOPIC] = topic, [FROM] = from, [VALUE] = value, [COUNT] = count }, list_mt)
+function S.new_message(topic, from, count, value, is_table)
+  if count == 1 then
+    return setmetatable({ [TOPIC] = topic, [FROM] = from, [VALUE] = value }, is_table and table_mt or plain_mt)
+  elseif count == 0 then
+    return setmetatable({ [TOPIC] = topic, [FROM] = from, [COUNT] = 0 }, plain_mt)
   end
-  local mt = plain_mt
-  if type(value) == "table" and not S.own_name(value) then mt = table_mt end
-  if count == 1 then return setmetatable({ [TOPIC] = topic, [FROM] = from, [VALUE] = value }, mt) end
-  return setmetatable({ [TOPIC] = topic, [FROM] = from, [COUNT] = 0 }, mt)
+  return setmetatable({ [TOPIC] = topic, [FROM] = from, [VALUE] = value, [COUNT] = count }, list_mt)
 end
 
 function S.message_parts(message)
-  return message[TOPIC], message[FROM], getmetatable(message) == table_mt and 1 or message[COUNT] or 1, message[VALUE]
+  local is_table = getmetatable(message) == table_mt
+  return message[TOPIC], message[FROM], is_table and 1 or message[COUNT] or 1, message[VALUE], is_table
 end
 
 function methods.topic(message)

@@ -9,11 +9,11 @@ local function request(verb, name, target)
   end
   if target ~= nil and type(target) ~= "string" then return nil, S.bad_argument(where, "pid", "a PID", target) end
   local slot = S.current
-  local seq = S.request(slot)
+  local seq = S.next_seq(slot)
   -- From here on, since its end may come before the answer.
   if verb == "register" and (target == nil or target == slot.pid) then slot.named = true end
   S.emit_name(S.pid_of(slot), seq, verb, name, target)
-  return S.await(slot, seq)
+  return S.await(seq)
 end
 
 S.process.registry = {

@@ -27,6 +27,8 @@ local function check(dest, topic)
   known[topic], known_count = true, known_count + 1
 end
 
+local PLAIN = { string = true, number = true, boolean = true }
+
 function process.send(dest, topic, ...)
   local slot, target = S.current, slots[dest]
   if not target or not known[topic] then
@@ -34,21 +36,23 @@ function process.send(dest, topic, ...)
     if wrong then return nil, wrong end
   end
   if target and not slot.durable and not target.durable then
-    local count, value = 1, ...
-    if select("#", ...) ~= 1 or type(value) ~= "string" and type(value) ~= "number" then
-      count, value = copy_payload(...)
+    local count, value, is_table = 1, ...
+    if PLAIN[type(value)] and select("#", ...) == 1 then
+      is_table = false
+    else
+      count, value, is_table = copy_payload(...)
       if not count then return nil, value end
     end
     S.busy = true
-    deliver(target, topic, slot.pid or pid_of(slot), count, value)
+    deliver(target, topic, slot.pid or pid_of(slot), count, value, is_table)
     S.busy = false
     return true
   end
   local args, err = S.try_encode_values(...)
   if not args then return nil, err end
-  local seq = S.request(slot)
+  local seq = S.next_seq(slot)
   S.emit_send(pid_of(slot), seq, dest, topic, args)
-  return S.await(slot, seq)
+  return S.await(seq)
 end
 
 function process.get_options()

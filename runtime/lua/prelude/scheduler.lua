@@ -1,32 +1,33 @@
--- The scheduler: slots, their tasks and the queue of those that are ready.
+-- The scheduler: tasks, their waits, and the queue of those that are ready.
 --
--- A slot is one process, function call or workflow run (see slots.lua). A task is a coroutine of a slot that the
--- scheduler resumes; coroutines which user code resumes itself are no tasks. A task that has to wait
--- registers itself (S.co) with what it waits for and calls S.block, which yields BLOCK; whoever feeds it calls
--- S.wake, and S.block returns the two values given there. Nothing else ever crosses a yield of a task.
+-- A task is a coroutine of a slot (see slots.lua) that the scheduler resumes; coroutines which user code resumes
+-- itself are no tasks. A task waits by S.block(wait, x, y), which yields. Then the scheduler calls wait(slot, task,
+-- x, y), which registers the task with what it waits for; whoever feeds that calls S.wake, and S.block returns
+-- the two values given there. So a task is registered nowhere unless it really waits, and nothing else ever
+-- crosses a yield of a task.
 --
 -- A turn is a task running until it waits. A turn also runs the tasks it spawns, each until it waits,
 -- on the same ration of fuel. Durable slots (workflow runs) have a queue of their own: a step runs it until
 -- it is empty, with one ration for the whole step. The other queue is run in slices.
 --
+-- S.block(wait, x, y) -> value, ok
 -- S.wake(slot, task, value, ok)      let a task that waits go on; ok is never nil
--- S.check_wait()                     raises where a task cannot wait; comes before it registers with anything
--- S.block() -> value, ok             wait for something from outside the slot
--- S.block_on_own() -> value, ok      wait for the slot's own tasks; the feeder lowers slot.blocked
+-- S.count_blocked(slot)              a task waits for the slot's own tasks; the feeder lowers slot.blocked
 -- S.start_main(slot, arguments, count)   make the slot's first task
 -- S.spawn_task(f)                    coroutine.spawn
+-- S.is_task(co) -> boolean           whether only the scheduler may resume it
+-- S.thread_name(task) -> text        by default of the one that runs
 -- S.run_slice(budget) -> more        S.run_step(slot)
 local S = ...
-local close, isyieldable, resume, yield = coroutine.close, coroutine.isyieldable, coroutine.resume, coroutine.yield
-local error, pairs, pcall, xpcall = error, pairs, pcall, xpcall
-local getinfo, huge = debug.getinfo, math.huge
+local close, resume, yield = coroutine.close, coroutine.resume, coroutine.yield
+local error, huge = error, math.huge
 local new_coroutine, FUEL = S.new_coroutine, S.fuel
 
 local OUT_OF_MEMORY <const> = "not enough memory"
 local WEIGHT <const> = 500 -- instructions that count as one turn of a slice
 local POOLED <const> = 256 -- coroutines kept for the next main
 
-local BLOCK, OVER = {}, {} -- marks of a yield: the task waits; its main has returned
+local BLOCK, OVER = {}, {} -- marks of what a resume gives: the task waits; it has returned
 S.BLOCK = BLOCK
 S.co = nil -- the task that runs
 
@@ -44,43 +45,11 @@ function S.wake(slot, task, value, ok)
 end
 local wake = S.wake
 
--- Waiting -----------------------------------------------------------------------------------------
+function S.block(wait, x, y) return yield(BLOCK, wait, x, y) end
 
--- What may stand in the way of a yield, by function.
-local names = { [tostring] = "tostring", [ipairs] = "ipairs", [load] = "load" }
-for library, functions in pairs({ string = string, table = table, coroutine = coroutine }) do
-  for name, f in pairs(functions) do names[f] = library .. "." .. name end
-end
-
-function S.cannot_wait()
-  local obstacle = "a C function"
-  for level = 2, 200 do
-    local info = getinfo(level, "Snf")
-    if not info then break end
-    if info.what == "C" and info.func ~= pcall and info.func ~= xpcall then
-      obstacle = names[info.func] or info.name or obstacle
-      break
-    end
-  end
-  return S.raise("Invalid", "cannot wait inside " .. obstacle .. ": it runs in C, which cannot be suspended")
-end
-local cannot_wait = S.cannot_wait
-
--- Set while a coroutine runs under a C function, for the coroutines that it resumes.
-S.stuck = false
-
-function S.check_wait()
-  if S.stuck or not isyieldable() then cannot_wait() end
-end
-
-function S.block() return yield(BLOCK) end
-
-function S.block_on_own()
-  local slot = S.current
-  local blocked = slot.blocked + 1
-  slot.blocked = blocked
-  if blocked == slot.tasks then slot.deadlocked = true end
-  return yield(BLOCK)
+function S.count_blocked(slot)
+  slot.blocked = slot.blocked + 1
+  if slot.blocked == slot.tasks then S.finish(slot, false, S.deadlock(slot)) end
 end
 
 -- Tasks -------------------------------------------------------------------------------------------
@@ -108,12 +77,16 @@ function S.start_main(slot, arguments, count)
   wake(slot, co, arguments, count)
 end
 
--- The new task runs first, the running one right after it.
-local spawned
+local spawned -- a task that runs next in this turn, before the one that spawned it goes on
+
+local function wait_for_spawned(_, _, co) spawned = co end
 
 function S.spawn_task(f)
   local slot = S.current
-  local co = new_coroutine(f)
+  local co = new_coroutine(function()
+    f()
+    return OVER
+  end)
   local others = slot.others
   if not others then
     others = { made = 0 }
@@ -122,21 +95,14 @@ function S.spawn_task(f)
   others.made = others.made + 1
   others[co] = others.made
   slot.tasks = slot.tasks + 1
-  if isyieldable() and not S.stuck then
-    spawned = co
-    yield(BLOCK)
-  else
-    wake(slot, co, nil, true)
-  end
+  S.block(wait_for_spawned, co)
 end
 
--- True for a coroutine that only the scheduler may resume.
 function S.is_task(co)
   local slot = S.current
   return co == slot.main or (slot.others and slot.others[co] ~= nil) or (slot.inner and slot.inner[co]) or false
 end
 
--- Name of a task of the running slot, by default of the one that runs.
 function S.thread_name(co)
   local slot = S.current
   local number = slot and slot.others and slot.others[co or S.co]
@@ -147,7 +113,6 @@ end
 
 -- Errors that end a slot: what was raised, where.
 local function failure(slot, co, value)
-  S.stuck = false
   local trace = S.trace_of(co)
   if value == OUT_OF_MEMORY then
     -- In the middle of an operation on several slots nobody knows how far it came.
@@ -157,12 +122,12 @@ local function failure(slot, co, value)
     close(co) -- runs what is to be closed; still under the hook
   end
   if slot.killed then return S.new_error("Internal", "process killed: " .. slot.killed, false, nil, nil, trace) end
-  return S.to_error(value, trace)
+  return S.to_error(S.explain(value, co), trace)
 end
 
-local function task_over(slot, co, ok, value, err)
+local function task_over(slot, co, ok, mark, value, err)
   if not ok then
-    S.finish(slot, false, failure(slot, co, value))
+    S.finish(slot, false, failure(slot, co, mark))
   elseif co == slot.main then
     if pooled < POOLED then
       pooled = pooled + 1
@@ -176,11 +141,11 @@ local function task_over(slot, co, ok, value, err)
   else
     slot.tasks = slot.tasks - 1
     slot.others[co] = nil
-    if slot.blocked == slot.tasks then slot.deadlocked = true end
+    if slot.blocked == slot.tasks then S.finish(slot, false, S.deadlock(slot)) end
   end
 end
 
--- The rest of a turn in which something else happened than that its task waits.
+-- The rest of a turn whose first task is over, or has spawned another.
 local function go_on(slot, co, ok, mark, value, err)
   local spawners, depth = nil, 0 -- go on when what they spawned waits or is over
   while true do
@@ -189,22 +154,16 @@ local function go_on(slot, co, ok, mark, value, err)
       spawners[depth] = co
       co, spawned = spawned, nil
     else
-      if mark == OVER then
-        task_over(slot, co, true, value, err)
-      elseif mark ~= BLOCK then
-        task_over(slot, co, ok, mark)
-      end
-      if depth == 0 or slot.dead then break end
+      if mark ~= BLOCK then task_over(slot, co, ok, mark, value, err) end
+      if depth == 0 or slot.dead then return end
       co = spawners[depth]
       spawners[depth] = nil
       depth = depth - 1
     end
     S.co = co
-    ok, mark, value, err = resume(co)
-  end
-  if slot.deadlocked then
-    slot.deadlocked = nil
-    if not slot.dead and slot.blocked == slot.tasks then S.finish(slot, false, S.deadlock(slot)) end
+    local y
+    ok, mark, value, err, y = resume(co)
+    if mark == BLOCK then value(slot, co, err, y) end
   end
 end
 
@@ -225,8 +184,9 @@ local function run(queue, budget, ration)
     if not slot.dead then
       S.current, S.co = slot, co
       if ration then slot.fuel = ration end
-      local ok, mark, value, err = resume(co, a, b)
-      if mark ~= BLOCK or spawned or slot.deadlocked then go_on(slot, co, ok, mark, value, err) end
+      local ok, mark, wait, x, y = resume(co, a, b)
+      if mark == BLOCK then wait(slot, co, x, y) end
+      if mark ~= BLOCK or spawned then go_on(slot, co, ok, mark, wait, x) end
       if ration then budget = budget - (ration - slot.fuel) // WEIGHT end
     end
     budget = budget - 1

@@ -4,7 +4,7 @@
 -- case, into the queues of all its channels; whoever feeds one of them first decides it.
 local S = ...
 local getmetatable, rawget, setmetatable, type = debug.getmetatable, rawget, setmetatable, type
-local block, block_on_own = S.block, S.block_on_own
+local BLOCK, yield = S.BLOCK, coroutine.yield
 local try_send, try_receive, enqueue, withdraw = S.try_send, S.try_receive, S.enqueue, S.withdraw
 local channel_of, handle_of, is_external = S.channel_of, S.handle_of, S.is_external
 local RECEIVERS, SENDERS = S.RECEIVERS, S.SENDERS
@@ -52,30 +52,29 @@ local function try(cases)
   return nil
 end
 
-local function wait(cases)
-  S.check_wait()
+local function wait_for_case(slot, task, cases, record)
   local external = false
-  for i = 1, #cases do external = external or is_external(cases[i][CH]) end
-  local record = { over = false, chosen = false, counted = not external }
-  local entries = {}
   for i = 1, #cases do
     local case = cases[i]
-    entries[i] = { S.co, case[VALUE], record }
-    enqueue(case[CH], case[SIDE], entries[i])
+    record[i] = { task, case[VALUE], record }
+    enqueue(case[CH], case[SIDE], record[i])
+    external = external or is_external(case[CH])
   end
-  local value, ok
-  if external then
-    value, ok = block()
-  else
-    value, ok = block_on_own()
+  if not external then
+    record.counted = true
+    S.count_blocked(slot)
   end
+end
+
+local function wait(cases)
+  local record = { over = false, chosen = false, counted = false }
+  local value, ok = yield(BLOCK, wait_for_case, cases, record)
   local chosen
   for i = 1, #cases do
-    local case = cases[i]
-    if entries[i] == record.chosen then
-      chosen = case
+    if record[i] == record.chosen then
+      chosen = cases[i]
     else
-      withdraw(case[CH], case[SIDE])
+      withdraw(cases[i][CH])
     end
   end
   if chosen[SIDE] == RECEIVERS then return { channel = handle_of(chosen[CH]), value = value, ok = ok } end

@@ -21,9 +21,9 @@
 --
 -- S.new_slot(proto, pid, context, parent, durable) -> slot      nothing runs before S.start_main
 -- S.pid_of(slot) -> pid      S.slots[pid] = slot      S.entry_of(slot) -> entry id
--- S.request(slot) -> seq     number of a request whose answer its task is going to wait for
--- S.await(slot, seq) -> value, nil | nil, err
--- S.next_seq(slot) -> seq    S.expect(slot, seq, waiter)    for answers that nobody waits for
+-- S.next_seq(slot) -> seq    number of a request
+-- S.await(seq) -> value, nil | nil, err      the running task waits for its answer
+-- S.expect(slot, waiter, seq)                a function hears of it instead
 -- S.answer(slot, seq, ok, value)      S.resolve(slot, waiter, ok, value)
 local S = ...
 local type = type
@@ -61,12 +61,7 @@ function S.next_seq(slot)
   return seq
 end
 
-function S.request(slot)
-  S.check_wait()
-  return S.next_seq(slot)
-end
-
-function S.expect(slot, seq, waiter)
+function S.expect(slot, waiter, seq)
   local pending = slot.pending
   if not pending then
     pending = {}
@@ -74,10 +69,10 @@ function S.expect(slot, seq, waiter)
   end
   pending[seq] = waiter
 end
+local expect = S.expect
 
-function S.await(slot, seq)
-  S.expect(slot, seq, S.co)
-  local value, ok = block()
+function S.await(seq)
+  local value, ok = block(expect, seq)
   if ok then return value, nil end
   return nil, value
 end

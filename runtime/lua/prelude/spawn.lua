@@ -71,14 +71,14 @@ function S.spawn(where, flags, builder, id, host, ...)
   end
   local args, err = S.try_encode_values(...)
   if not args then return nil, err end
-  local seq = S.request(slot)
+  local seq = S.next_seq(slot)
   S.emit_spawn(
     S.pid_of(slot), seq, id, host, args, flags, builder and builder.name,
     builder and builder.options and S.encode(builder.options),
     context and S.encode(context), builder and builder.messages
   )
   local pid
-  pid, err = S.await(slot, seq)
+  pid, err = S.await(seq)
   if pid and flags & LINKED ~= 0 then S.add_to(slot, "links", pid) end
   return pid, err
 end

@@ -14,7 +14,7 @@ end
 -- Start a timer that calls `fire` in the slot; returns its number.
 local function start(slot, ns, fire)
   local seq = S.next_seq(slot)
-  S.expect(slot, seq, fire)
+  S.expect(slot, fire, seq)
   S.emit_timer(S.pid_of(slot), seq, ns)
   return seq
 end
@@ -31,9 +31,9 @@ function time.sleep(duration)
   local ns, err = ns_of("time.sleep", duration)
   if not ns then return nil, err end
   local slot = S.current
-  local seq = S.request(slot)
+  local seq = S.next_seq(slot)
   S.emit_timer(S.pid_of(slot), seq, ns)
-  S.await(slot, seq)
+  S.await(seq)
   return true
 end
 

@@ -1,12 +1,15 @@
--- Where coroutines stand in user code: traces of failures, and what a deadlocked slot waits for.
+-- Where coroutines stand in user code: traces of failures, what a deadlocked slot waits for, what kept a wait from
+-- happening.
 --
 -- S.trace_of(co) -> text      as S.trace (see errors.lua), of a coroutine that is dead or waits
 -- S.deadlock(slot) -> error   names what each task of the slot waits for
 -- S.waits[function] = text    what a task does whose stack has this function of the prelude
+-- S.explain(value, co) -> value   what was raised in `co` (default: the running coroutine, from an error handler); Lua's words
+--     for a yield that is not possible become an error which names the C function that stands in the way
 local S = ...
 local getinfo = debug.getinfo
 local concat, sort, sub = table.concat, table.sort, string.sub
-local pairs = pairs
+local pairs, pcall, xpcall, yield = pairs, pcall, xpcall, coroutine.yield
 
 local MAX_FRAMES <const> = 32
 
@@ -51,4 +54,29 @@ function S.deadlock(slot)
     waits[i + 1] = "coroutine " .. slot.others[others[i]] .. " " .. describe(others[i])
   end
   return S.new_error("Internal", "deadlock: " .. concat(waits, "; "))
+end
+
+local CANNOT_YIELD <const> = "attempt to yield across a C-call boundary"
+
+-- Functions in C that call back into Lua, by the name they have for users.
+local names = { [tostring] = "tostring", [ipairs] = "ipairs" }
+for library, functions in pairs({ string = string, table = table }) do
+  for name, f in pairs(functions) do names[f] = library .. "." .. name end
+end
+
+local function obstacle(co)
+  for level = 0, 200 do
+    local info
+    if co then info = getinfo(co, level, "Snf") else info = getinfo(level + 2, "Snf") end
+    if not info then break end
+    local f = info.func
+    if info.what == "C" and f ~= yield and f ~= pcall and f ~= xpcall then return names[f] or info.name or "a C function" end
+  end
+  return "a C function"
+end
+
+function S.explain(value, co)
+  if value ~= CANNOT_YIELD then return value end
+  local message = "cannot wait inside " .. obstacle(co) .. ": it runs in C, which cannot be suspended"
+  return S.new_error("Invalid", message, nil, nil, nil, co and S.trace_of(co) or S.trace(2))
 end
