@@ -123,7 +123,7 @@ class NodeProcess:
         self._lock = threading.Lock()
         self._reader: threading.Thread | None = None
         self._say({"app": str(app), "fault": fault, "wall": int(wall * 1e9)})
-        first, second = self._lines.readline(), self._lines.readline()
+        first, second = self._hear(), self._hear()
         self.pid: int = json.loads(first)["pid"]
         if not second or "refused" in second:
             self._dead.set()
@@ -147,6 +147,13 @@ class NodeProcess:
             self._give_up()
         return future
 
+    def _hear(self) -> str:
+        """The next line, empty when the process is gone."""
+        try:
+            return self._lines.readline()
+        except ConnectionResetError:
+            return ""
+
     def _say(self, line: dict[str, Any]) -> None:
         self._socket.sendall(json.dumps(line).encode() + b"\n")
 
@@ -157,16 +164,13 @@ class NodeProcess:
                 self._waiting.popitem()[1].set_exception(NodeDied("before it answered"))
 
     def _read(self) -> None:
-        try:
-            for line in self._lines:
-                answer = json.loads(line)
-                future = self._waiting.pop(answer["id"])
-                if "error" in answer:
-                    future.set_exception(PerdureError(*answer["error"]))
-                else:
-                    future.set_result(answer["value"])
-        except ConnectionResetError:
-            pass
+        while line := self._hear():
+            answer = json.loads(line)
+            future = self._waiting.pop(answer["id"])
+            if "error" in answer:
+                future.set_exception(PerdureError(*answer["error"]))
+            else:
+                future.set_result(answer["value"])
         self._dead.set()
         self._give_up()
 
@@ -240,6 +244,7 @@ class NodeProcess:
     def __exit__(self, *_: object) -> None:
         if not self._dead.is_set():
             self.kill()
+        self.wait_dead()
 
 
 def survive(
@@ -251,15 +256,17 @@ def survive(
     so what it asks for has to be idempotent. Checks the journal after each crash.
     Returns what the script returned, and how often the node died.
     """
+    booted = False
     for deaths, fault in enumerate([*faults, None]):
         try:
             with NodeProcess(app, fault) as node:
+                booted = True
                 result = script(node)
                 node.stop()
             check_journal(app)
             return result, deaths
         except NodeDied:
-            if (app / "data/journal").exists():
+            if booted:
                 check_journal(app)
     raise AssertionError("the node died without a fault")
 

@@ -15,6 +15,7 @@ from hosts.calls import Calls, Cancel
 from hosts.durable.execution import Activity, Execution
 from hosts.durable.options import ActivityOptions, RetryPolicy, activity_options
 from hosts.durable.records import Record
+from journal import faults
 from journal.unit import Unit
 from runtime.codec import decode, encode
 from runtime.errors import Kind, PerdureError
@@ -28,6 +29,9 @@ _RESULT_RECORDS: Final = {
     Kind.TIMEOUT: "activity_timed_out",
     Kind.CANCELED: "activity_cancelled",
 }
+ATTEMPT_BEFORE: Final = faults.declare("host.attempt.before")
+ATTEMPT_AFTER: Final = faults.declare("host.attempt.after")
+
 #: Boots in which an activity may take the node down while it runs alone (durability.md, Poison).
 POISON_BOOTS: Final = 3
 
@@ -100,6 +104,7 @@ class Activities:
         if left is not None:
             timeout = min(timeout, max(left, 0))
         self._running[run, seq] = lambda: None
+        faults.point(ATTEMPT_BEFORE)
         if self._is_inline(target):
             done = partial(self._done, run, seq, attempt)
             cancel = self._shard.inline.start(target, args, inherited, done, timeout)
@@ -138,6 +143,7 @@ class Activities:
         self._shard.post(partial(self._done, run, seq, attempt, ok, value))
 
     def _done(self, run: int, seq: int, attempt: int, ok: bool, value: bytes) -> None:
+        faults.point(ATTEMPT_AFTER)
         self._running.pop((run, seq), None)
         ended = self._on_end.pop((run, seq), None)
         if ended is not None:

@@ -12,9 +12,12 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from hosts.timers import Timer, Timers
+from journal import faults
 from journal.journal import Journal
 
 logger = logging.getLogger(__name__)
+
+FIRE_BEFORE: Final = faults.declare("host.timer.before")
 
 #: Timers that fall due within this time are held in memory, ns. Read again at half of it.
 HORIZON_NS: Final = 60_000_000_000
@@ -94,6 +97,7 @@ class Deadlines:
         if self.wall() < due:
             self._arm(due, run, seq, owner, generation)
             return
+        faults.point(FIRE_BEFORE)
         self._armed.discard((run, seq))
         owner.post(partial(owner.arrivals.timer_due, run, seq))
 

@@ -54,6 +54,7 @@ logger = logging.getLogger(__name__)
 EFFECT_BEFORE: Final = faults.declare("host.effect.before")
 EFFECT_AFTER: Final = faults.declare("host.effect.after")
 ACK_BEFORE: Final = faults.declare("host.ack.before")
+ACK_AFTER: Final = faults.declare("host.ack.after")
 STEP_BEFORE: Final = faults.declare("host.step.before")
 STEP_AFTER: Final = faults.declare("host.step.after")
 
@@ -245,6 +246,7 @@ class Shard(VmWorker):
         router = self.parts.router
         for reply, value in flight.acks:
             router.answer(reply, value)
+            faults.point(ACK_AFTER)
         for effect in flight.effects:
             faults.point(EFFECT_BEFORE)
             try:
