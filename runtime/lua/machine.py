@@ -70,8 +70,9 @@ class Machine:
     """One Lua VM.
 
     Args:
-        host: entry id of the host whose processes run here; their PIDs begin with it.
-        first_pid: number of the first process made here; unique among machines and boots.
+        host: entry id of the host whose processes run here.
+        pid_prefix: how the PIDs made here begin, as in `{app:processes|0x1000`; no other machine
+            of this or another boot has the same.
         clock: where `time.now` of processes comes from.
         fuel: Lua instructions that a slot may run without yielding, or 0 for no limit.
         memory: bytes at which the process that grew the VM is killed. The hard cap is half more.
@@ -80,13 +81,15 @@ class Machine:
     def __init__(
         self,
         host: str,
-        first_pid: int,
+        pid_prefix: str,
         clock: Clock,
         *,
         fuel: int = 100_000_000,
         memory: int = 1 << 30,
     ) -> None:
         self._cap = memory + memory // 2
+        #: Processes in it after the last step.
+        self.live = 0
         lua = LuaRuntime(
             encoding=None,
             unpack_returned_tuples=True,
@@ -114,7 +117,7 @@ class Machine:
             elif exports is not None:
                 shared[name.encode()] = exports
         self._seal = lua.execute(_SEAL)
-        self._receive, self._run, self._inspect = self._seal(shared, first_pid)
+        self._receive, self._run, self._inspect = self._seal(shared, pid_prefix.encode())
 
     def step(self, inputs: Sequence[Input], budget: int = SLICE) -> tuple[bool, list[Command]]:
         """Apply inputs, run what is ready; whether more is ready, and the commands.
@@ -131,7 +134,7 @@ class Machine:
         self._receive(batch)
         self._lua.set_max_memory(self._cap)
         try:
-            more, commands = self._run(budget)
+            more, commands, self.live = self._run(budget)
         except LuaMemoryError as error:
             raise OutOfMemoryError(f"the VM grew past {self._cap} bytes") from error
         finally:
@@ -164,12 +167,11 @@ class Machine:
 
 #: Takes what the prelude needed away, and returns the three functions that Python calls.
 _SEAL: Final = b"""
-return function(S, first_pid)
-  local format, prefix, serial = string.format, "{" .. S.host .. "|", first_pid
+return function(S, pid_prefix)
+  local format, serial = string.format, 0
   function S.new_pid()
-    local pid = format("%s0x%05x}", prefix, serial)
     serial = serial + 1
-    return pid
+    return format("%s%010x}", pid_prefix, serial)
   end
   for _, name in ipairs({ "python", "io", "os", "package", "debug", "dofile", "loadfile", "require" }) do
     _G[name] = nil

@@ -1,7 +1,7 @@
 -- The boundary: inputs in, commands out, both as msgpack; one crossing serves many slots.
 --
 -- Inputs are arrays [op, pid, …], see runtime/inputs.py. step(bytes, budget) applies them, runs what became
--- ready, and returns whether something is left to run and the commands.
+-- ready, and returns whether something is left to run, the commands, and how many processes there are.
 local S = ...
 local ipairs, concat = ipairs, table.concat
 local decode = S.decode
@@ -21,12 +21,14 @@ function inputs.start(pid, entry, args, options)
   local to, outcome = options.reply or {}, options.outcome
   local proto, err = S.proto(entry)
   if not proto then
+    if pid then S.emit_ended(pid, false, err) end
     if outcome then S.emit_answer(outcome[1], outcome[2], false, err) end
     return reply(to[1], to[2], false, err)
   end
   local context = options.context and decode(options.context) or nil
   local slot = S.new_slot(proto, pid or S.new_pid(), context, options.parent or "", options.durable)
   slot.is_process, slot.named = options.process, options.named
+  if slot.is_process then S.live = S.live + 1 end
   slot.outcome, slot.terminal = outcome, options.terminal
   if slot.durable then
     slot.seed, slot.info = options.seed, options.info
@@ -34,7 +36,7 @@ function inputs.start(pid, entry, args, options)
   end
   local watchers, links, messages = options.watchers or {}, options.links or {}, options.messages or {}
   for i = 1, #watchers do S.add_to(slot, "watchers", watchers[i]) end
-  for i = 1, #links do S.add_to(slot, "links", links[i]) end
+  for i = 1, #links do S.link_from_start(slot, links[i]) end
   for i = 1, #messages do
     S.deliver(slot, messages[i][1], slot.parent, S.decode_payload(messages[i][2]))
   end
@@ -44,7 +46,10 @@ end
 
 function inputs.message(pid, topic, from, args, reply_pid, reply_seq)
   local slot = S.slots[pid]
-  if not slot then return reply(reply_pid, reply_seq, false, not_found(pid)) end
+  if not slot then
+    S.emit_dead_letter(pid, topic, from)
+    return reply(reply_pid, reply_seq, false, not_found(pid))
+  end
   S.deliver(slot, topic, from, S.decode_payload(args))
   reply(reply_pid, reply_seq, true, true)
 end
@@ -66,9 +71,12 @@ function inputs.control(pid, verb, from, reason, reply_pid, reply_seq)
   reply(reply_pid, reply_seq, true, true)
 end
 
-function inputs.name(pid, held)
+-- Somebody else gives the slot a name. The command takes the way of its end, so that none outlives it.
+function inputs.name(pid, name, _, _, reply_pid, reply_seq)
   local slot = S.slots[pid]
-  if slot then slot.named = held end
+  if not slot then return reply(reply_pid, reply_seq, false, not_found(pid)) end
+  slot.named = true
+  S.emit_name(reply_pid, reply_seq, "hold", name, pid)
 end
 
 function inputs.define(id, definition) S.define(id, definition) end
@@ -101,8 +109,8 @@ function inputs.list(_, reply_pid, reply_seq)
   S.emit_answer(reply_pid, reply_seq, true, rows)
 end
 
--- Whether new processes should be placed elsewhere: this VM has too many of them.
-function inputs.crowded(_, crowded) S.crowded = crowded end
+-- How many processes the VM may hold before a spawn has to ask the host where the next one goes.
+function inputs.room(_, room) S.room = room end
 
 local function apply(input)
   local f = inputs[input[1]]
@@ -136,7 +144,9 @@ end
 function S.step(bytes, budget)
   local batch = decode(bytes)
   for i = 1, #batch do apply(batch[i]) end
-  return S.run_slice(budget), S.take_commands()
+  local more = S.run_slice(budget)
+  if not more then more = S.dismiss() end
+  return more, S.take_commands(), S.live
 end
 
 -- What a source offers, for a check before anything starts. Its chunk runs as a step of a workflow of which nothing

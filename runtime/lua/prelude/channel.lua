@@ -169,9 +169,15 @@ local function try_receive(ch)
 end
 S.try_receive = try_receive
 
+-- Only for EXTERNAL channels.
 function S.feed(ch, value)
   local state = ch[STATE]
-  if state == QUIET or state ~= CLOSED and not hand_over(ch, value, true) then put(ch, value) end
+  if state == LONE then
+    ch[STATE] = QUIET
+    return wake(ch[OWNER], ch[WAITING], value, true)
+  elseif state == QUIET or state ~= CLOSED and not hand_over(ch, value, true) then
+    put(ch, value)
+  end
 end
 
 function S.feed_latest(ch, value)
@@ -224,6 +230,7 @@ function methods.receive(handle)
     local there, value, ok = try_receive(ch)
     if there then return value, ok end
   end
+  if ch[EXTERNAL] then return yield(BLOCK, wait_to_receive, ch) end
   local value, ok = yield(BLOCK, wait_to_receive, ch)
   return value, ok
 end
@@ -242,7 +249,7 @@ function methods.close(handle)
   S.close_channel(handle[CHANNEL])
 end
 
--- The waits above are no tail calls, so that these are found on the stack.
+-- Waits for own tasks are no tail calls, so that these are found on the stack.
 S.waits[methods.send] = "waits to send on a channel"
 S.waits[methods.receive] = "waits to receive from a channel"
 

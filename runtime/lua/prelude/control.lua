@@ -1,8 +1,11 @@
 -- terminate, cancel, monitor, unmonitor, link and unlink.
 --
 -- S.verbs[verb](slot, from, reason): what each does to a slot of this VM on behalf of `from`.
+-- S.link_from_start(slot, peer): a new slot is linked to `peer`, which may have ended meanwhile
+-- S.dismiss() -> true if any: end what is to stop, waits with nothing under way and would not hear a CANCEL.
+--     For when nothing is ready.
 local S = ...
-local error, isyieldable, next, type = error, coroutine.isyieldable, next, type
+local error, isyieldable, next, sub, type = error, coroutine.isyieldable, next, string.sub, type
 local process, slots = S.process, S.slots
 
 local verbs = {}
@@ -12,12 +15,46 @@ function verbs.terminate(slot) S.finish(slot, false, S.new_error("Canceled", "pr
 function verbs.cancel(slot, from, reason)
   S.deliver_event(slot, { kind = "pid.cancel", from = from, at = S.now_of(slot), reason = reason })
 end
+-- The orderly end. One that never looked at its events would not see the CANCEL.
+local deaf = {} -- [slot] = true
+function verbs.stop(slot, from, reason)
+  if not slot.listens then deaf[slot] = true end
+  verbs.cancel(slot, from, reason)
+end
+
+function S.dismiss()
+  local any = false
+  for slot in next, deaf do
+    local busy = slot.pending and next(slot.pending) or slot.children and next(slot.children)
+    if slot.dead or slot.listens then
+      deaf[slot] = nil
+    elseif not busy then
+      deaf[slot] = nil
+      verbs.terminate(slot)
+      any = true
+    end
+  end
+  return any
+end
+
 function verbs.monitor(slot, from) S.add_to(slot, "watchers", from) end
 function verbs.unmonitor(slot, from) S.remove_from(slot, "watchers", from) end
 function verbs.link(slot, from) S.add_to(slot, "links", from) end
 function verbs.unlink(slot, from) S.remove_from(slot, "links", from) end
 -- Asked only to learn whether the slot is there.
 function verbs.probe() end
+
+function S.link_from_start(slot, peer)
+  S.add_to(slot, "links", peer)
+  if slots[peer] then return end
+  local seq = S.next_seq(slot)
+  S.expect(slot, seq, function(ok, err)
+    if not ok then
+      S.signal(slot, { kind = "pid.link.down", from = peer, at = S.now_of(slot), result = { error = err } })
+    end
+  end)
+  S.emit_control(slot.pid, seq, "link", peer)
+end
 
 local function control_here(slot, verb, target, reason)
   local own = S.pid_of(slot)
@@ -41,6 +78,12 @@ local function control(verb, dest, reason)
     return nil, S.bad_argument("process." .. verb, "destination", "a PID or a name", dest)
   end
   local slot, target = S.current, slots[dest]
+  if not target and (verb == "link" or verb == "unlink") and sub(dest, 1, 1) ~= "{" then
+    -- Events come from PIDs, so that is what a link is to.
+    local pid, err = process.registry.lookup(dest)
+    if not pid then return nil, err end
+    dest, target = pid, slots[pid]
+  end
   if target and not slot.durable and not target.durable then return control_here(slot, verb, target, reason) end
   local seq = S.next_seq(slot)
   -- Linked before the answer: the other's end may come ahead of it.

@@ -79,8 +79,9 @@ local function conclude(slot, ok, value)
   else
     local outcome, pid = slot.outcome, S.pid_of(slot)
     slots[pid] = nil
-    if outcome then S.emit_answer(outcome[1], outcome[2], ok, value) end
+    if slot.is_process then S.live = S.live - 1 end
     S.emit_ended(pid, ok, value)
+    if outcome then S.emit_answer(outcome[1], outcome[2], ok, value) end
   end
   if slot.watchers or slot.links then notify(slot, ok, value) end
   -- Somebody may keep the slot for a while; nobody needs what was in it.

@@ -56,7 +56,11 @@ function process.inbox()
   return handle_of(inbox)
 end
 
-function process.events() return handle_of(events_of(S.current)) end
+function process.events()
+  local slot = S.current
+  slot.listens = true
+  return handle_of(events_of(slot))
+end
 
 -- Why a topic cannot be one, or nil.
 function S.check_topic(where, topic)

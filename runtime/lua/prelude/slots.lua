@@ -12,6 +12,7 @@
 --   context    inherited values, or nil                  parent    PID of the spawner, or ""
 --   inbox, events, listeners                             see mailbox.lua; made on first use
 --   watchers, links                                      [pid] = true, or nil
+--   listens    its code has asked for its events
 --   is_process                                           counts as a process (no function call)
 --   named      its end is announced through the host, which frees its names first
 --   outcome    {pid, seq}: the request that gets its result
@@ -20,6 +21,7 @@
 --   durable    a workflow run, with now, started (ns), seed, info, values, versions and replaying besides
 --
 -- S.new_slot(proto, pid, context, parent, durable) -> slot      nothing runs before S.start_main
+-- S.live                     number of processes
 -- S.pid_of(slot) -> pid      S.slots[pid] = slot      S.entry_of(slot) -> entry id
 -- S.next_seq(slot) -> seq    number of a request
 -- S.await(seq) -> value, nil | nil, err      the running task waits for its answer
@@ -31,6 +33,7 @@ local wake, block = S.wake, S.block
 
 local slots = {}
 S.slots = slots
+S.live = 0
 
 function S.new_slot(proto, pid, context, parent, durable)
   -- One constructor with nearly all fields: the table never grows for most slots.

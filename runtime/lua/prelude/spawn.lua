@@ -11,6 +11,8 @@ local S = ...
 local find, next, setmetatable, type = string.find, next, setmetatable, type
 local process = S.process
 
+S.room = math.huge
+
 local MONITORED <const>, LINKED <const>, EXEC <const> = 1, 2, 4 -- as in runtime/commands.py
 S.EXEC = EXEC
 
@@ -38,6 +40,7 @@ local function spawn_here(slot, flags, builder, proto, context, ...)
   local pid = S.new_pid()
   local child = S.new_slot(proto, pid, context, own)
   child.is_process = true
+  S.live = S.live + 1
   if flags & MONITORED ~= 0 then S.add_to(child, "watchers", own) end
   if flags & LINKED ~= 0 then
     S.add_to(child, "links", own)
@@ -53,7 +56,7 @@ local function spawn_here(slot, flags, builder, proto, context, ...)
 end
 
 local function is_local(slot, flags, builder, id, host)
-  if host ~= S.host or slot.durable or S.crowded or flags & EXEC ~= 0 then return false end
+  if host ~= S.host or slot.durable or S.live > S.room or flags & EXEC ~= 0 then return false end
   if builder and (builder.name or builder.options) then return false end
   return S.kind_of(id) == "process.lua"
 end
