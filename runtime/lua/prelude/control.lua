@@ -48,11 +48,11 @@ function S.link_from_start(slot, peer)
   S.add_to(slot, "links", peer)
   if slots[peer] then return end
   local seq = S.next_seq(slot)
-  S.expect(slot, seq, function(ok, err)
+  S.expect(slot, function(ok, err)
     if not ok then
       S.signal(slot, { kind = "pid.link.down", from = peer, at = S.now_of(slot), result = { error = err } })
     end
-  end)
+  end, seq)
   S.emit_control(slot.pid, seq, "link", peer)
 end
 
