@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -92,6 +93,8 @@ class Node:
         self._actors: dict[str, ProcessActor] = {}
         self._started = 0
         self._stopped = False
+        #: Held for the moment in which the node begins to start or to stop.
+        self._turning = threading.Lock()
         try:
             problems = preflight(self.registry, self._definitions, self._python)
             if problems:
@@ -156,23 +159,30 @@ class Node:
     def start(self, progress: Progress | None = None) -> list[ServiceStatus]:
         """Start every service that is `auto_start`, and what it needs; dependencies first.
 
-        Comes back when all are up or have failed (those are tried again, by their policy).
+        Comes back when all are up or have failed (those are tried again, by their policy), or when
+        another thread stops the node. Raises PerdureError UNAVAILABLE when it was stopped before.
         """
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
-        self._started = time.monotonic_ns()
-        self._timer_thread.start()
-        self._functions.start()
-        try:
-            self._control_server.start()
-        except OSError as error:
-            logger.error("no control socket %s, the node runs without: %s", self.data.socket, error)
+        with self._turning:
+            if self._stopped:
+                raise PerdureError(Kind.UNAVAILABLE, "the node was stopped: make a new one")
+            self._started = time.monotonic_ns()
+            self._timer_thread.start()
+            self._functions.start()
+            try:
+                self._control_server.start()
+            except OSError as error:
+                logger.error(
+                    "no control socket %s, the node runs without: %s", self.data.socket, error
+                )
         return self.supervisor.start_all(progress)
 
     def stop(self, progress: Progress | None = None) -> list[str]:
         """Stop every service in order; ids of those that did not stop in time. Stops once."""
-        if self._stopped:
-            return []
-        self._stopped = True
+        with self._turning:
+            if self._stopped:
+                return []
+            self._stopped = True
         hung = self.supervisor.stop_all(progress)
         self._control_server.stop()
         self.supervisor.close()

@@ -72,13 +72,13 @@ def with_terminal(loaded: Loaded) -> tuple[Loaded, str]:
     return loaded._replace(registry=registry), TERMINAL
 
 
-def exit_code(ok: bool, result: Any) -> int:
+def exit_code(result: Any) -> int:
     """The exit code that a program's result stands for.
 
     A number is itself, where it can be one (0 to 255), else 1; false is 1; true, nil and anything
-    else that is no error is 0.
+    else is 0.
     """
-    if not ok or result is False:
+    if result is False:
         return 1
     if isinstance(result, (int, float)) and not isinstance(result, bool):
         return int(result) if result in range(256) else 1

@@ -146,6 +146,11 @@ class Running:
         """Send it a signal."""
         self._process.send_signal(number)
 
+    def hang_up(self) -> None:
+        """Read no more of its output."""
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
     def ended(self) -> int:
         """Wait for its end; the exit code. The log is complete then."""
         code = self._process.wait(PATIENCE)
@@ -157,7 +162,11 @@ class Running:
     def close(self) -> None:
         """End it, in whatever state it is."""
         self._process.kill()
-        self._process.communicate(timeout=PATIENCE)
+        self._process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        for pipe in (self._process.stdout, self._process.stderr):
+            assert pipe is not None
+            pipe.close()
 
 
 @contextmanager

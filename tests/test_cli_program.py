@@ -139,3 +139,21 @@ def test_the_log_of_the_node_is_quiet_unless_asked_for(app: Path) -> None:
     assert perdure("run", app, "other").stderr == ""
     asked = perdure("run", app, "--log-level", "info", "other").stderr
     assert "perdure:terminal (terminal.host) is stopped" in asked
+
+
+def test_a_reader_that_goes_away_ends_the_program(app: Path) -> None:
+    source = """
+      local io, time = require("io"), require("time")
+      while true do io.print("more"); time.sleep("1ms") end
+    """
+    entry = (
+        f"namespace: app\nname: endless\nkind: process.lua\nmodules: [io, time]\nsource: |{source}"
+    )
+    write(app, {"endless.yaml": entry})
+    program = Running(app, "--exec", "app:endless")
+    try:
+        program.hang_up()
+        assert program.ended() == 1
+        assert program.log == []
+    finally:
+        program.close()

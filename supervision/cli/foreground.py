@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
@@ -37,10 +38,9 @@ class _Signalled:
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
-    """The program ended; `value` is encoded."""
+    """The program ended: `result` has its value or its error."""
 
-    ok: bool
-    value: bytes
+    result: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +82,19 @@ class Foreground:
         logging.getLogger().handlers[0].addFilter(self._is_news)
         self._begin(node, lambda: self._spawn(node, entry, host, args))
         end = self._inbox.get()
+        if self._unread and self._pid:
+            with suppress(PerdureError):  # it may have ended meanwhile
+                node.terminate(self._pid)
         self._stop(node, end)
         while not isinstance(end, _Ended):
             if isinstance(end, _Failed) or self._inbox.empty():
                 return self._failure(end) or 1
             end = self._inbox.get()
-        result = decode(end.value)
-        if isinstance(result, PerdureError):
-            report(result)
-        return exit_code(end.ok, result)
+        error = end.result.get("error")
+        if error is not None:
+            report(error)
+            return 1
+        return exit_code(end.result.get("value"))
 
     def write(self, data: bytes) -> None:
         """What the program writes, to stdout, at once."""
@@ -133,8 +137,11 @@ class Foreground:
             text = f"the terminal host {host} is {status.state}: {status.error or ''}"
             raise status.error or PerdureError(Kind.UNAVAILABLE, text)
 
-        def ended(ok: bool, value: bytes) -> None:
-            self._inbox.put(_Ended(ok, value))
+        def on_event(event: dict[str, Any]) -> None:
+            if event["kind"] == "pid.exit":
+                node.clients.unwatch(watcher)
+                result = event["result"]  # of a program that returned nothing it is empty, a list
+                self._inbox.put(_Ended(result if isinstance(result, dict) else {}))
 
         def spawned(ok: bool, value: bytes) -> None:
             if ok:
@@ -142,10 +149,11 @@ class Foreground:
             else:
                 self._inbox.put(_Failed(decode(value)))
 
+        watcher = node.clients.watch(on_event)
         start: StartOptions = {
             "terminal": args,
             "reply": node.clients.expect(spawned),
-            "outcome": node.clients.expect(ended),
+            "watchers": [watcher],
         }
         node.router.spawn(SpawnRequest(entry, host, encode_args([]), start))
 
