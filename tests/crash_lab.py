@@ -113,7 +113,16 @@ class NodeProcess:
     """
 
     def __init__(self, app: Path, fault: str | None = None, wall: float = 0) -> None:
-        self._app = app
+        self.app = app
+        self._boot(fault, wall)
+
+    def crash(self, fault: str | None = None, wall: float = 0) -> None:
+        """`kill -9`, then boot anew."""
+        if not self._dead.is_set():
+            self.kill()
+        self._boot(fault, wall)
+
+    def _boot(self, fault: str | None, wall: float) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(_nursery())
         self._lines = self._socket.makefile("r", encoding="utf-8")
@@ -122,7 +131,7 @@ class NodeProcess:
         self._dead = threading.Event()
         self._lock = threading.Lock()
         self._reader: threading.Thread | None = None
-        self._say({"app": str(app), "fault": fault, "wall": int(wall * 1e9)})
+        self._say({"app": str(self.app), "fault": fault, "wall": int(wall * 1e9)})
         first, second = self._hear(), self._hear()
         self.pid: int = json.loads(first)["pid"]
         if not second or "refused" in second:

@@ -17,6 +17,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from typing import Any
 
 from journal import faults
@@ -151,8 +152,9 @@ def run_node(connection: socket.socket) -> None:
     try:
         node = Node.from_path(boot["app"], clock=clock)
         node.start()
-    except PerdureError as error:
-        lines.write(json.dumps({"refused": str(error)}) + "\n")
+    except Exception as error:
+        text = str(error) if isinstance(error, PerdureError) else traceback.format_exc()
+        lines.write(json.dumps({"refused": text}) + "\n")
         lines.flush()
         return
     session = Session(node, clock, lines)
