@@ -1,0 +1,110 @@
+"""Promise 3: no effect before its commit, and none lost after it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.crash_lab import NodeProcess, check_journal, effects, effects_by_key, until
+from tests.durable_lab import HOST, durable_app, kinds_on_disk
+
+WORKFLOWS = {
+    "call": 'return funcs.call("app:effect", "called")',
+    "send": 'return process.send((...), "hello", 1)',
+    "spawn": 'return process.spawn("app:child", "app:orders")',
+    "child": 'return funcs.call("app:effect", "child")',
+    "listen": 'return funcs.call("app:effect", "heard", process.inbox():receive():topic())',
+    "name": 'return process.registry.register("clerk")',
+    "cancel": 'return process.cancel((...), "no more")',
+    "cancelled": 'return funcs.call("app:effect", "told", process.events():receive().reason)',
+}
+ID = {"workflow.id": "run"}
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    return durable_app(tmp_path / "app", WORKFLOWS)
+
+
+def test_killed_before_the_commit_nothing_was_done(app: Path) -> None:
+    with NodeProcess(app) as node:
+        node.do("arm", fault="journal.commit.before:1")
+        node.ask("spawn", entry="app:call", host=HOST, args=[], options=ID)
+        node.wait_dead()
+    assert effects(app) == []
+    assert kinds_on_disk(app, "run") == []
+
+
+@pytest.mark.parametrize("point", ["journal.commit.after", "host.ack.before", "host.effect.before"])
+def test_killed_after_the_commit_it_is_done_by_the_next_boot(app: Path, point: str) -> None:
+    with NodeProcess(app) as node:
+        node.do("arm", fault=f"{point}:1")
+        node.ask("spawn", entry="app:call", host=HOST, args=[], options=ID)
+        node.wait_dead()
+        assert effects(app) == []
+        node.crash()
+        until(lambda: effects_by_key(app) == [("called", [])])
+        assert node.result("{app:orders|run}") == "called"
+
+
+# What the run asks of another: workflow, receiver (or none), what the receiver does.
+ASKED = {
+    "send": ("listen", [("heard", ["hello"])]),
+    "spawn": (None, [("child", [])]),
+    "cancel": ("cancelled", [("told", ["no more"])]),
+}
+
+
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("point", ["journal.commit.before", "journal.commit.after"])
+def test_what_is_asked_of_others_waits_for_the_commit_too(
+    app: Path, asked: str, point: str
+) -> None:
+    receiver, done = ASKED[asked]
+    with NodeProcess(app) as node:
+        args = [node.spawn(f"app:{receiver}", HOST)] if receiver else []
+        node.do("arm", fault=f"{point}:1")
+        node.ask("spawn", entry=f"app:{asked}", host=HOST, args=args, options=ID)
+        node.wait_dead()
+        check_journal(app)
+        assert effects(app) == []
+        committed = kinds_on_disk(app, "run")
+        assert bool(committed) == (point == "journal.commit.after")
+        if not committed:
+            return
+        node.crash()
+        until(lambda: effects_by_key(app) == done)
+        until(lambda: {row["status"] for row in node.do("runs")} == {"completed"})
+        node.kill()
+    check_journal(app)
+    assert effects_by_key(app) == done
+
+
+def test_a_name_that_was_asked_for_is_held_after_the_crash(app: Path) -> None:
+    with NodeProcess(app) as node:
+        node.do("arm", fault="host.effect.before:1")
+        node.ask("spawn", entry="app:name", host=HOST, args=[], options=ID)
+        node.wait_dead()
+        node.crash()
+        assert node.result("{app:orders|run}") is True
+
+
+def test_an_ended_run_still_sends_what_its_last_step_sent(app: Path) -> None:
+    farewell = """
+        local peer = ...
+        coroutine.spawn(function() process.send(peer, "farewell") end)
+        return "gone"
+    """
+    durable_app(app, {**WORKFLOWS, "farewell": farewell})
+    with NodeProcess(app) as node:
+        peer = node.spawn("app:listen", HOST)
+        node.do("arm", fault="journal.commit.after:1")
+        node.ask("spawn", entry="app:farewell", host=HOST, args=[peer], options=ID)
+        node.wait_dead()
+        node.crash()
+        assert node.result(peer) == "heard"
+        assert node.result("{app:orders|run}") == "gone"
+        node.kill()
+    assert effects_by_key(app) == [("heard", ["farewell"])]
+    check_journal(app)

@@ -1,0 +1,229 @@
+"""Promise 4: a result is recorded once; attempts are journaled before they run; poison is found."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import Kind, PerdureError
+from tests.crash_lab import NodeProcess, check_journal, effects, effects_by_key, until
+from tests.durable_lab import HOST, durable_app
+
+WORKFLOWS = {
+    "call": """
+        local target, options, name = ...
+        return funcs.new():with_options(options or {}):call(target, name)
+    """,
+    "two": """
+        local a = funcs.async("app:effect", "left")
+        local b = funcs.async("app:effect", "right")
+        return {a:response():receive():data(), b:response():receive():data()}
+    """,
+    "changed_its_mind": """
+        local future = funcs.async("app:effect", "unwanted")
+        process.inbox():receive()
+        future:cancel()
+        process.inbox():receive()
+        return "done"
+    """,
+    "wait": 'process.inbox():receive() return "heard"',
+}
+FUNCTIONS = """
+import os
+
+def flaky(name):
+    effect(name)
+    if ctx.get("activity.attempt") < 3:
+        raise PerdureError("Unavailable", f"attempt {ctx.get('activity.attempt')}")
+    return ctx.get("activity.attempt")
+
+def hopeless(name):
+    effect(name)
+    raise PerdureError("Invalid", "no", False)
+
+def poison(name):
+    effect(name)
+    os.kill(os.getpid(), 9)
+
+def slow(name):
+    effect(name)
+    return "late"
+"""
+TARGETS = ("flaky", "hopeless", "poison", "slow")
+RETRY = {"activity.retry_policy": {"initial_interval": 1, "maximum_attempts": 5}}
+ID = {"workflow.id": "run"}
+PID = "{app:orders|run}"
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    return durable_app(tmp_path / "app", WORKFLOWS, FUNCTIONS, TARGETS)
+
+
+def attempts(app: Path, name: str) -> list[int | None]:
+    return [effect.attempt for effect in effects(app) if effect.function == name]
+
+
+def ran(app: Path, name: str, times: int) -> bool:
+    return len(attempts(app, name)) == times
+
+
+def keys(app: Path, name: str) -> set[str | None]:
+    return {effect.key for effect in effects(app) if effect.function == name}
+
+
+def test_every_attempt_is_journaled_and_has_the_same_key(app: Path) -> None:
+    with NodeProcess(app) as node:
+        pid = node.spawn("app:call", HOST, "app:flaky", RETRY, "f", options=ID)
+        assert node.result(pid) == 3
+        history = node.history(pid)
+    assert attempts(app, "f") == [1, 2, 3]
+    assert keys(app, "f") == {f"{run_id(history)}/1"}
+    told = [record[:3] for record in history if record[0].startswith("activity_")]
+    assert told == [
+        ["activity_scheduled", 1, "app:flaky"],
+        ["activity_attempt", 1, 2],
+        ["activity_attempt", 1, 3],
+        ["activity_completed", 1, 3],
+    ]
+
+
+def run_id(history: list[list[object]]) -> str:
+    started = history[0][1]
+    assert isinstance(started, dict)
+    return str(started["info"]["run_id"])
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3])
+@pytest.mark.parametrize("point", ["host.attempt.before", "host.attempt.after"])
+def test_an_attempt_is_on_disk_before_it_runs(app: Path, point: str, nth: int) -> None:
+    with NodeProcess(app, f"{point}:{nth}") as node:
+        node.ask("spawn", entry="app:call", host=HOST, args=["app:flaky", RETRY, "f"], options=ID)
+        node.wait_dead()
+        ran = attempts(app, "f")
+        node.crash()
+        assert node.result(PID) in (3, 4)
+        journaled = [r[2] for r in node.history(PID) if r[0] == "activity_attempt"]
+    assert ran == list(range(1, len(ran) + 1))
+    numbers = attempts(app, "f")
+    assert len(set(numbers)) == len(numbers), "no two attempts have the same number"
+    assert {n for n in numbers if n != 1} <= set(journaled)
+    assert len(keys(app, "f")) == 1
+
+
+def test_by_default_there_is_one_attempt(app: Path) -> None:
+    with NodeProcess(app) as node:
+        pid = node.spawn("app:call", HOST, "app:flaky", None, "f")
+        with pytest.raises(PerdureError, match="attempt 1") as error:
+            node.result(pid)
+        assert error.value.kind == Kind.UNAVAILABLE
+    assert attempts(app, "f") == [1]
+
+
+def test_an_error_that_is_not_retryable_is_not_tried_again(app: Path) -> None:
+    with NodeProcess(app) as node:
+        pid = node.spawn("app:call", HOST, "app:hopeless", RETRY, "h")
+        with pytest.raises(PerdureError, match="no"):
+            node.result(pid)
+    assert attempts(app, "h") == [1]
+
+
+def test_an_attempt_lost_with_its_node_is_run_again_whatever_the_policy(app: Path) -> None:
+    (app / "hang-s").touch()
+    with NodeProcess(app) as node:
+        pid = node.spawn("app:call", HOST, "app:slow", None, "s")
+        until(lambda: attempts(app, "s") == [1])
+        node.crash()
+        until(lambda: attempts(app, "s") == [1, 2])
+        (app / "hang-s").unlink()
+        assert node.result(pid) == "late"
+    assert len(keys(app, "s")) == 1
+
+
+def test_the_first_result_wins(app: Path) -> None:
+    """A time-out is recorded; what the function returns later is nobody's result."""
+    (app / "hang-s").touch()
+    with NodeProcess(app) as node:
+        timeout = {"activity.start_to_close_timeout": "30ms"}
+        pid = node.spawn("app:call", HOST, "app:slow", timeout, "s")
+        with pytest.raises(PerdureError) as error:
+            node.result(pid)
+        assert error.value.kind == Kind.TIMEOUT
+        (app / "hang-s").unlink()
+        # Another run of the same function shows that the late one has had its chance.
+        assert node.result(node.spawn("app:call", HOST, "app:slow", None, "other")) == "late"
+        kinds = node.kinds(pid)
+    assert "activity_timed_out" in kinds
+    assert "activity_completed" not in kinds
+
+
+def test_a_result_that_was_recorded_is_not_asked_for_again(app: Path) -> None:
+    (app / "hang-right").touch()
+    with NodeProcess(app) as node:
+        pid = node.spawn("app:two", HOST)
+        node.until_recorded(pid, "activity_completed")
+        until(lambda: attempts(app, "right") == [1])
+        node.crash()
+        (app / "hang-right").unlink()
+        assert node.result(pid) == ["left", "right"]
+    assert attempts(app, "left") == [1]
+    assert attempts(app, "right") == [1, 2]
+
+
+def test_a_function_that_takes_the_node_down_is_failed_and_shown(app: Path) -> None:
+    with NodeProcess(app) as node:
+        bystander = node.spawn("app:wait", HOST)
+        (app / "hang-left").touch()
+        other = node.spawn("app:two", HOST)
+        until(lambda: len(effects(app)) == 2)
+        node.ask("spawn", entry="app:call", host=HOST, args=["app:poison", None, "p"], options=ID)
+        node.wait_dead()
+        for _ in range(3):
+            node.crash()
+            node.wait_dead()
+            check_journal(app)
+        node.crash()
+        with pytest.raises(PerdureError, match="app:poison took the node down 3 times") as error:
+            node.result(PID)
+        assert error.value.kind == Kind.INTERNAL
+        assert error.value.retryable is False
+        (app / "hang-left").unlink()
+        assert node.result(other) == ["left", "right"]
+        node.send(bystander, "go")
+        assert node.result(bystander) == "heard"
+        assert node.row("run")["status"] == "failed"
+        assert "activity_failed" in node.kinds(PID)
+    assert attempts(app, "p") == [1, 2, 3, 4], "once among others, three times alone"
+
+
+def test_a_long_activity_is_no_poison(app: Path) -> None:
+    """It was running when the node was killed, five times, but long after the node had booted."""
+    (app / "hang-s").touch()
+    with NodeProcess(app) as node:
+        pid = node.spawn("app:call", HOST, "app:slow", None, "s")
+        for crash in range(1, 6):
+            until(partial(ran, app, "s", crash))
+            node.do("advance", seconds=3)
+            # What waited for the activity to be watched goes on: the watching is over.
+            assert node.result(node.spawn("app:call", HOST, "app:effect", None, f"c{crash}"))
+            node.crash()
+        (app / "hang-s").unlink()
+        assert node.result(pid) == "late"
+
+
+def test_what_was_cancelled_before_the_crash_is_not_run_after_it(app: Path) -> None:
+    (app / "hang-unwanted").touch()
+    with NodeProcess(app) as node:
+        pid = node.spawn("app:changed_its_mind", HOST)
+        until(lambda: attempts(app, "unwanted") == [1])
+        node.do("arm", fault="journal.commit.after:1")
+        node.ask("send", dest=pid, topic="x", payload=[])
+        node.wait_dead()
+        node.crash()
+        node.until_recorded(pid, "activity_cancelled")
+        node.send(pid, "y")
+        assert node.result(pid) == "done"
+    assert attempts(app, "unwanted") == [1]
+    assert effects_by_key(app) == [("unwanted", [])]
