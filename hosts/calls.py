@@ -1,36 +1,39 @@
 """Function calls from anywhere: which function, in which pool, how long, how often.
 
-Python functions run in `hosts.functions`. Lua functions run in VM workers that belong to no
-process: one shared one for calls that come from outside of a VM, and one pool for each function
-that has its own. A process entry with `meta.default_host` is called by spawning it there.
+Python functions run in `hosts.functions`. Lua functions run in pools of VM workers that belong to
+no process (`hosts.process.pool`): a shared one for calls that come from outside of a VM, and one
+for each function that has its own. A process entry with `meta.default_host` is called by spawning
+it there.
 """
 
 from __future__ import annotations
 
-import itertools
-import random
 import threading
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final
 
+from hosts.call_options import CallOptions
 from hosts.clients import Clients, Done
 from hosts.functions import PythonFunctions, Result
+from hosts.pids import vm_of
+from hosts.retry import Retried
 from hosts.timers import Timers
-from runtime import backoff, inputs
+from runtime import inputs
 from runtime.codec import decode, decode_args, encode
 from runtime.config.registry import Registry
-from runtime.config.units import parse_duration
 from runtime.errors import Kind, PerdureError
 from runtime.inputs import StartOptions
 from runtime.routing.router import Router, SpawnRequest
 
-#: Host of the VM workers that run Lua functions. It has no namespace, so no entry can have the
+#: Host of the VM workers that Lua functions share. It has no namespace, so no entry can have the
 #: same id.
 HOST: Final = "functions"
+#: Begins the id of a function's own pool.
+POOL_PREFIX: Final = f"{HOST}/"
+#: Pool types of functions with VMs of their own.
+OWN_POOLS: Final = ("static", "lazy")
 
 Cancel = Callable[[], None]
-_MS: Final = 1_000_000
 
 
 class Calls:
@@ -49,6 +52,8 @@ class Calls:
         self._router = router
         self._clients = clients
         self._timers = timers
+        #: VM prefix or PID of a called slot -> its PID, and the pools that wait for its end.
+        self._within: dict[str, tuple[str, frozenset[str]]] = {}
 
     def start(
         self,
@@ -59,22 +64,25 @@ class Calls:
         *,
         options: bytes | None = None,
         on_heartbeat: Callable[[Any], None] | None = None,
+        caller: str = "",
     ) -> Cancel:
         """Call `target`; `done(ok, value)` hears its end once. Returns what cancels it.
 
-        options: encoded map; `timeout` in milliseconds or as text, `retry` = {max_attempts,
-        initial_delay (ms), max_delay (ms), backoff_factor}.
+        caller: PID of the slot that calls, "" for Python.
+        options: encoded map, see `hosts.call_options`.
         """
-        settings: dict[str, Any] = decode(options) if options else {}
         try:
-            timeout = duration_ns(settings.get("timeout"))
-            retry = settings.get("retry")
+            timeout, policy = CallOptions.read(decode(options)) if options else CallOptions()
         except PerdureError as error:
             done(False, encode(error))
             return lambda: None
-        if retry:
-            return _Retried(self, target, args, context, done, timeout, retry, self._timers).cancel
-        return self.attempt(target, args, context, done, timeout, on_heartbeat)
+        within = self._pools_waiting_for(caller)
+        if policy is None:
+            return self.attempt(target, args, context, done, timeout, on_heartbeat, within)
+        attempt: Callable[[Done], Cancel] = lambda ended: self.attempt(  # noqa: E731
+            target, args, context, ended, timeout, on_heartbeat, within
+        )
+        return Retried(attempt, done, policy, self._timers).cancel
 
     def attempt(
         self,
@@ -84,18 +92,24 @@ class Calls:
         done: Done,
         timeout_ns: int | None = None,
         on_heartbeat: Callable[[Any], None] | None = None,
+        within: frozenset[str] = frozenset(),
     ) -> Cancel:
-        """One attempt."""
+        """One attempt.
+
+        within: the function pools that wait for its end, see `hosts.process.pool`.
+        """
         try:
             entry = self._registry.get(target)
             if entry.kind == "function.python":
                 return self._start_python(target, args, context, done, timeout_ns, on_heartbeat)
             if entry.kind == "function.lua":
-                return self._spawn(target, HOST, args, context, done, timeout_ns)
+                own = entry.data["pool"]["type"] in OWN_POOLS
+                host = pool_id(target) if own else HOST
+                return self._spawn(target, host, args, context, done, timeout_ns, within)
             if entry.kind == "process.lua" and "default_host" in entry.meta:
                 host = str(entry.meta["default_host"])
                 host = host if ":" in host else f"{entry.namespace}:{host}"
-                return self._spawn(target, host, args, context, done, timeout_ns)
+                return self._spawn(target, host, args, context, done, timeout_ns, within)
             raise PerdureError(
                 Kind.INVALID,
                 f"{target} is a {entry.kind}: call a function.lua, a function.python, or a "
@@ -144,6 +158,7 @@ class Calls:
         context: bytes | None,
         done: Done,
         timeout_ns: int | None,
+        within: frozenset[str],
     ) -> Cancel:
         lock = threading.Lock()
         state: dict[str, Any] = {"pid": None, "over": False, "timer": None}
@@ -155,6 +170,9 @@ class Calls:
                 state["over"] = True
             if state["timer"] is not None:
                 self._timers.cancel(state["timer"])
+            if state["pid"] is not None:
+                self._returned(state["pid"])
+            self._clients.forget(start["outcome"])
             done(ok, value)
 
         def stop() -> None:
@@ -166,6 +184,7 @@ class Calls:
                 end(False, value)
                 return
             state["pid"] = decode(value)
+            self._called(state["pid"], host, within)
             if state["over"]:
                 stop()
 
@@ -185,76 +204,29 @@ class Calls:
             state["timer"] = self._timers.add(
                 due, lambda: give_up(PerdureError(Kind.TIMEOUT, text))
             )
-        self._router.spawn(SpawnRequest(target, host, args, start))
+        self._router.spawn(SpawnRequest(target, host, args, start, within=within))
         return lambda: give_up(PerdureError(Kind.CANCELED, "canceled"))
 
+    def _called(self, pid: str, host: str, within: frozenset[str]) -> None:
+        """A called slot has started. A VM of a pool runs one call, whatever that calls inline."""
+        if host.startswith(POOL_PREFIX):
+            self._within[vm_of(pid)] = (pid, within | {host})
+        elif within:
+            self._within[pid] = (pid, within)
 
-class _Retried:
-    """A call that is tried again when it fails."""
+    def _returned(self, pid: str) -> None:
+        for key in (vm_of(pid), pid):
+            if self._within.get(key, ("", frozenset()))[0] == pid:
+                self._within.pop(key, None)
 
-    def __init__(
-        self,
-        calls: Calls,
-        target: str,
-        args: bytes,
-        context: bytes | None,
-        done: Done,
-        timeout_ns: int | None,
-        retry: dict[str, Any],
-        timers: Timers,
-    ) -> None:
-        self._again: Callable[[], Cancel] = partial(
-            calls.attempt, target, args, context, self._ended, timeout_ns
-        )
-        self._done = done
-        self._timers = timers
-        self._attempts = itertools.count(2)
-        self._most = int(retry.get("max_attempts", 3))
-        self._initial = int(retry.get("initial_delay", 100)) * _MS
-        self._longest = int(retry.get("max_delay", 60_000)) * _MS
-        self._factor = float(retry.get("backoff_factor", 2.0))
-        self._cancelled = False
-        self._stop = self._again()
-
-    def _ended(self, ok: bool, value: bytes) -> None:
-        attempt = next(self._attempts)
-        final = ok or self._cancelled or attempt > self._most
-        if final or decode(value).retryable is False:
-            self._done(ok, value)
-            return
-        delay = backoff.delay_ns(
-            attempt - 1, self._initial, self._longest, self._factor, 0.1, random.random
-        )
-        self._timers.add(self._timers.clock.monotonic() + delay, self._retry)
-
-    def _retry(self) -> None:
-        if self._cancelled:
-            self._done(False, encode(PerdureError(Kind.CANCELED, "canceled")))
-        else:
-            self._stop = self._again()
-
-    def cancel(self) -> None:
-        self._cancelled = True
-        self._stop()
+    def _pools_waiting_for(self, caller: str) -> frozenset[str]:
+        found = self._within.get(vm_of(caller)) or self._within.get(caller)
+        return found[1] if found else frozenset()
 
 
-def duration_ns(value: Any) -> int | None:
-    """Nanoseconds of an option: a Go duration, or a number of milliseconds; None for none.
-
-    Raises PerdureError INVALID.
-    """
-    if value is None:
-        return None
-    if isinstance(value, str):
-        try:
-            return parse_duration(value)
-        except ValueError as error:
-            raise PerdureError(Kind.INVALID, f'"{value}" is not a duration: {error}') from None
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0:
-        return int(value * _MS)
-    raise PerdureError(
-        Kind.INVALID, f'{value!r} is not a duration: write "10s", or a number of milliseconds'
-    )
+def pool_id(entry: str) -> str:
+    """Host id of a function's own pool."""
+    return POOL_PREFIX + entry
 
 
 def _encode_error(error: PerdureError) -> bytes:

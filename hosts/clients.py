@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, Final
 
-from runtime.codec import decode
+from runtime.codec import decode, encode
 from runtime.errors import Kind, PerdureError
 from runtime.inputs import Input, ReplyTo
 from runtime.routing.router import Router, SpawnRequest, reply_of
@@ -44,6 +44,18 @@ class Clients:
         """Nobody waits for that answer any more."""
         self._waiting.pop(reply[1], None)
 
+    def waits(self, reply: ReplyTo) -> bool:
+        """Whether somebody waits for an answer that goes to a Python caller."""
+        return reply[1] in self._waiting
+
+    def close(self) -> None:
+        """The node has stopped: whoever still waits hears that."""
+        stopped = encode(PerdureError(Kind.UNAVAILABLE, "the node was stopped", True))
+        for number in list(self._waiting):
+            done = self._waiting.pop(number, None)
+            if done is not None:
+                done(False, stopped)
+
     def watch(self, on_event: Callable[[dict[str, Any]], None]) -> str:
         """A PID whose events go to `on_event`, on some thread of a host."""
         pid = f"{{{HOST}|watcher-{next(self._numbers)}}}"
@@ -53,6 +65,10 @@ class Clients:
     def unwatch(self, pid: str) -> None:
         """Events of that PID are dropped from now on."""
         self._watchers.pop(pid, None)
+
+    def close_mailbox(self, pid: str) -> None:
+        """Nobody waits for a message there any more."""
+        self._mailboxes.pop(pid, None)
 
     def mailbox(self, on_message: Callable[[Any], None]) -> str:
         """A PID whose first message goes to `on_message`, as `ask` needs it."""
@@ -96,6 +112,7 @@ class Clients:
         elif kind == "message":
             on_message = self._mailboxes.pop(pid, None)
             if on_message is None:
+                self._router.dead_letter(pid, item[2], item[3])
                 self._router.refuse(
                     reply_of(item), PerdureError(Kind.NOT_FOUND, f"process not found: {pid}")
                 )

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from runtime import commands as c
+from runtime import inputs
 from runtime.codec import decode, encode
 from runtime.errors import Kind, PerdureError
 from runtime.inputs import StartOptions
@@ -59,18 +60,23 @@ def control(router: Router, command: c.Control) -> None:
 
 
 def name(router: Router, command: c.Name) -> None:
-    """register, lookup, unregister."""
+    """register, lookup, unregister, hold."""
     reply = (command.pid, command.seq)
     names = router.names
     try:
-        if command.verb == "lookup":
-            pid = router.lookup(command.name)
-            if pid is None:
-                raise PerdureError(Kind.NOT_FOUND, f'no process holds the name "{command.name}"')
-            router.answer(reply, encode(pid))
+        target = command.target or command.pid
+        if command.verb == "register" and target != command.pid:
+            # The VM of the other one gives the name, or knows that there is no such process.
+            router.deliver(inputs.name(router.resolve(target), command.name, reply))
             return
-        if command.verb == "register":
-            names.register(command.name, command.target or command.pid)
+        if command.verb == "lookup":
+            holder = router.lookup(command.name)
+            if holder is None:
+                raise PerdureError(Kind.NOT_FOUND, f'no process holds the name "{command.name}"')
+            router.answer(reply, encode(holder))
+            return
+        if command.verb in ("register", "hold"):
+            names.register(command.name, target)
         else:
             names.unregister(command.name)
         router.answer(reply)

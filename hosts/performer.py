@@ -64,6 +64,7 @@ class Performer:
             c.Signal: lambda command: router.deliver(inputs.signal(command.pid, command.event)),
             c.Answer: lambda command: router.deliver(inputs.answer(*command)),
             c.Ended: self.ended,
+            c.DeadLetter: lambda command: router.dead_letter(*command),
             c.Value: lambda command: None,
         }
 
@@ -83,28 +84,44 @@ class Performer:
 
     def ended(self, command: c.Ended) -> None:
         """A slot ended: drop what it had under way."""
-        pid = command.pid
-        for cancel in self._pending_calls.pop(pid, {}).values():
-            cancel()
-        for timer in self._pending_timers.pop(pid, {}).values():
-            self._timers.cancel(timer)
+        self._drop(command.pid)
         self._on_ended(command)
+
+    def lost(self, prefix: str) -> None:
+        """The slots whose PIDs begin with `prefix` are gone: drop what they had under way."""
+        for pid in [*self._pending_calls, *self._pending_timers]:
+            if pid.startswith(prefix):
+                self._drop(pid)
+
+    def _drop(self, pid: str) -> None:
+        for cancel in list(self._pending_calls.pop(pid, {}).values()):
+            cancel()
+        for timer in list(self._pending_timers.pop(pid, {}).values()):
+            self._timers.cancel(timer)
 
     def _call(self, command: c.Call) -> None:
         calls = self._pending_calls.setdefault(command.pid, {})
         pid, seq = command.pid, command.seq
+        over = False
 
         def done(ok: bool, value: bytes) -> None:
+            nonlocal over
+            over = True
             calls.pop(seq, None)
             self._deliver(inputs.answer(pid, seq, ok, value))
 
-        calls[seq] = lambda: None
         cancel = self._calls.start(
-            command.target, command.args, command.context, done, options=command.options
+            command.target,
+            command.args,
+            command.context,
+            done,
+            options=command.options,
+            caller=pid,
         )
-        # It may have ended by now.
-        if seq in calls:
-            calls[seq] = cancel
+        calls[seq] = cancel
+        if over:
+            # On another thread, or before `start` came back.
+            calls.pop(seq, None)
 
     def _cancel_call(self, command: c.CancelCall) -> None:
         cancel = self._pending_calls.get(command.pid, {}).pop(command.seq, None)
@@ -119,7 +136,11 @@ class Performer:
             timers.pop(seq, None)
             self._deliver(inputs.answer(pid, seq, True, NIL))
 
-        timers[seq] = self._timers.add(self._timers.clock.monotonic() + command.ns, fire)
+        timer = self._timers.add(self._timers.clock.monotonic() + command.ns, fire)
+        timers[seq] = timer
+        if timer.callback is None:
+            # It has fired meanwhile.
+            timers.pop(seq, None)
 
     def _cancel_timer(self, command: c.CancelTimer) -> None:
         timer = self._pending_timers.get(command.pid, {}).pop(command.seq, None)

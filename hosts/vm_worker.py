@@ -40,12 +40,23 @@ class VmWorker(pykka.ThreadingActor):
         self.name = name
         self.post: Callable[[Item], None] = self.actor_inbox.put
 
+    def launch(self) -> None:
+        """Start the thread of a worker that was constructed.
+
+        `start` of Pykka does both and gives only a reference, which has no `post`.
+        """
+        pykka.ActorRegistry.register(self.actor_ref)
+        self._start_actor_loop()
+
     @abstractmethod
     def turn(self, items: list[Item]) -> bool:
         """Handle what came in; true when there is more to do without new items.
 
         Runs on the worker's thread. What it raises is logged; the worker goes on.
         """
+
+    def left_over(self, items: list[Item]) -> None:
+        """What came in too late, once the worker has stopped. Runs on its thread."""
 
     def _actor_loop_running(self) -> None:
         inbox, stopped = self.actor_inbox, self.actor_stopped
@@ -68,6 +79,19 @@ class VmWorker(pykka.ThreadingActor):
                 except BaseException:
                     logger.exception("%s: a turn failed", self.name)
                     more = False
+
+    def _actor_loop_teardown(self) -> None:
+        items: list[Item] = []
+        try:
+            while True:
+                item = self.actor_inbox.get_nowait()
+                if not isinstance(item, Envelope):
+                    items.append(item)
+                elif item.reply_to is not None:
+                    item.reply_to.set(None)
+        except Empty:
+            pass
+        self.left_over(items)
 
     def _take(self, item: Any, items: list[Item]) -> None:
         if not isinstance(item, Envelope):

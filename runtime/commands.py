@@ -86,7 +86,10 @@ class Control(NamedTuple):
 
 
 class Name(NamedTuple):
-    """register, look up or unregister a name."""
+    """register, look up or unregister a name.
+
+    `hold` is a register whose `target` is another slot than `pid`, said by the VM of the target.
+    """
 
     pid: str
     seq: int
@@ -143,9 +146,17 @@ class Ended(NamedTuple):
     value: bytes
 
 
+class DeadLetter(NamedTuple):
+    """A message came for `pid`, which is not here."""
+
+    pid: str
+    topic: str
+    sender: str
+
+
 Command = (
     Call | CancelCall | StartTimer | CancelTimer | Send | Spawn | Control | Name | Value | Log | Io
-    | Signal | Answer | Ended
+    | Signal | Answer | Ended | DeadLetter
 )  # fmt: skip
 
 KINDS: dict[str, type[Any]] = {
@@ -163,6 +174,7 @@ KINDS: dict[str, type[Any]] = {
     "signal": Signal,
     "answer": Answer,
     "ended": Ended,
+    "dead_letter": DeadLetter,
 }
 
 

@@ -64,9 +64,9 @@ def control(
     return ["control", pid, verb, sender, reason, reply[0], reply[1]]
 
 
-def name(pid: str, held: bool) -> Input:
-    """The slot holds a name, or no longer does."""
-    return ["name", pid, held]
+def name(pid: str, name: str, reply: ReplyTo) -> Input:
+    """Somebody else gives the slot a name; it says so by a command Name, `hold`."""
+    return ["name", pid, name, None, None, reply[0], reply[1]]
 
 
 def drop(pid: str) -> Input:
@@ -95,7 +95,7 @@ def step(
 
 
 def control_all(verb: str, reason: str | None = None) -> Input:
-    """cancel or terminate every process of the machine."""
+    """stop or terminate every process of the machine."""
     return ["control_all", None, verb, reason]
 
 
@@ -104,6 +104,6 @@ def listing(reply: ReplyTo) -> Input:
     return ["list", None, reply[0], reply[1]]
 
 
-def crowded(yes: bool) -> Input:
-    """Whether spawns should go through the host, which places them on a less loaded VM."""
-    return ["crowded", None, yes]
+def room(processes: int) -> Input:
+    """How many processes the VM may hold before spawns go through the host, which places them."""
+    return ["room", None, processes]

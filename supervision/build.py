@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from hosts.calls import HOST as FUNCTIONS
 from hosts.calls import Calls
 from hosts.clients import Clients
 from hosts.durable.host import WorkflowHost
 from hosts.durable.options import ONCE, retry_policy
 from hosts.process.host import ProcessHost
+from hosts.process.pool import FunctionPool
+from hosts.process.queues import PoolQueues
 from hosts.timers import Timers
 from runtime.config.registry import Entry, Registry
 from runtime.config.services import service_dependencies
@@ -73,17 +74,24 @@ def service_spec(entry: Entry, requires: set[str]) -> ServiceSpec:
     )
 
 
-def function_host(parts: Parts) -> ProcessHost:
-    """The VM worker of Lua functions that are called from outside a VM."""
-    return ProcessHost(
-        FUNCTIONS,
-        parts.definitions,
-        parts.boot,
-        parts.router,
-        parts.clients,
-        parts.calls,
-        parts.timers,
-    )
+def function_pools(parts: Parts) -> list[FunctionPool]:
+    """The pool that Lua functions share, and those of functions with one of their own."""
+    queues = PoolQueues()
+
+    def pool(entry: str, size: int, eager: bool) -> FunctionPool:
+        return FunctionPool(
+            entry, parts.definitions, parts.boot, parts.router, parts.clients, parts.calls,
+            parts.timers, queues, size=size, eager=eager,
+        )  # fmt: skip
+
+    pools = [pool("", 1, True)]
+    for entry in parts.registry.of_kind("function.lua"):
+        given = entry.data["pool"]
+        if given["type"] == "static":
+            pools.append(pool(entry.id, given["workers"], True))
+        elif given["type"] == "lazy":
+            pools.append(pool(entry.id, given["max_size"], False))
+    return pools
 
 
 def _stop_timeout(entry: Entry) -> float:
@@ -106,6 +114,7 @@ def _process_host(entry: Entry, parts: Parts, built: dict[str, Service]) -> Proc
         parts.calls,
         parts.timers,
         workers=entry.data["host"]["workers"],
+        max_processes=entry.data["host"]["max_processes"],
         fuel=limits["fuel"],
         memory=limits["memory"],
         stop_timeout=_stop_timeout(entry),

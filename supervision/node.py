@@ -28,7 +28,7 @@ from runtime.errors import Kind, PerdureError
 from runtime.ids import is_pid
 from runtime.inputs import ReplyTo, StartOptions
 from runtime.routing.router import Router, SpawnRequest
-from supervision.build import Parts, build_services, function_host
+from supervision.build import Parts, build_services, function_pools
 from supervision.control.operations import Operations
 from supervision.control.server import ControlServer
 from supervision.data_folder import DataFolder, data_folder
@@ -45,6 +45,9 @@ SWITCH_INTERVAL: Final = 0.0002
 
 #: Seconds that `send`, `spawn` and the like wait for their acknowledgement.
 ACKNOWLEDGED_WITHIN: Final = 30.0
+
+#: Seconds between CANCEL and terminate for what is no process of a process host.
+STOPPED_WITHIN: Final = 10.0
 
 #: The sender that messages from Python have.
 SENDER: Final = ""
@@ -113,14 +116,15 @@ class Node:
     def _build(self, terminal: Callable[[bytes], None]) -> None:
         """The services, as the owner of the data folder."""
         self.calls = Calls(self.registry, self._python, self.router, self.clients, self.timers)
+        self.boot = self.data.next_boot()
         parts = Parts(
-            self.registry, self.data.next_boot(), self.router, self.clients, self.calls,
+            self.registry, self.boot, self.router, self.clients, self.calls,
             self.timers, self._definitions, terminal,
         )  # fmt: skip
         self._timer_thread = TimerThread(self.timers)
         services = build_services(parts)
         self._services = {spec.id: service for spec, service in services}
-        self._functions = function_host(parts)
+        self._pools = function_pools(parts)
         self._open_journals()
         self.router.declare(self._services)
         self.supervisor = Supervisor("node", services, self.timers)
@@ -168,7 +172,8 @@ class Node:
                 raise PerdureError(Kind.UNAVAILABLE, "the node was stopped: make a new one")
             self._started = time.monotonic_ns()
             self._timer_thread.start()
-            self._functions.start()
+            for pool in self._pools:
+                pool.start()
             try:
                 self._control_server.start()
             except OSError as error:
@@ -187,12 +192,14 @@ class Node:
         self._control_server.stop()
         self.supervisor.close()
         if self._started:
-            self._functions.stop()
+            for pool in self._pools:
+                pool.stop()
             self._timer_thread.stop()
         self._python.close()
         for service in self._services.values():
             if isinstance(service, JournalService):
                 service.stop()
+        self.clients.close()
         self.data.release()
         return hung
 
@@ -324,8 +331,14 @@ class Node:
         pid = self.router.resolve(pid)
         actor = self._actors.get(pid)
         if actor is None:
+            host = self._services.get(pid[1 : pid.find("|")])
             actor = ProcessActor(
-                pid, self.router, self.clients, lambda: self._actors.pop(pid, None)
+                pid,
+                self.router,
+                self.clients,
+                self.timers,
+                host.stop_timeout if isinstance(host, ProcessHost) else STOPPED_WITHIN,
+                lambda: self._actors.pop(pid, None),
             )
             self._actors[pid] = actor
             actor.watch()
@@ -337,6 +350,20 @@ class Node:
     def uptime(self) -> float:
         """Seconds since `start`."""
         return (time.monotonic_ns() - self._started) / 1e9 if self._started else 0.0
+
+    def status(self) -> dict[str, Any]:
+        """The node at a glance.
+
+        Keys: `boot` (number), `uptime` (seconds), `processes` (how many), `dead_letters` (messages
+        that found nobody since the start; their senders were told).
+        """
+        hosts = [each for each in self._services.values() if isinstance(each, ProcessHost)]
+        return {
+            "boot": self.boot,
+            "uptime": self.uptime,
+            "processes": sum(host.population for host in hosts),
+            "dead_letters": self.router.dead_letters,
+        }
 
     def services(self) -> list[ServiceStatus]:
         """Every service as it is now, dependencies first."""

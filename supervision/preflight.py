@@ -21,7 +21,7 @@ def preflight(
 ) -> list[Problem]:
     """All problems that starting would run into; adds the Python functions to `python`."""
     problems: list[Problem] = []
-    machine = Machine("check", 1, SystemClock(), fuel=_FUEL)
+    machine = Machine("check", "{check|", SystemClock(), fuel=_FUEL)
     machine.define(definitions)
     for entry_id, definition in definitions.items():
         entry = registry.get(entry_id)

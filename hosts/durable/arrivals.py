@@ -13,6 +13,7 @@ from hosts.durable.outbox import RUN_UNIT
 from hosts.durable.records import Record
 from journal.unit import Unit
 from runtime.codec import encode
+from runtime.errors import PerdureError
 from runtime.inputs import ReplyTo
 from runtime.routing.router import Origin
 
@@ -87,10 +88,24 @@ class Arrivals:
             router.refuse(ack, self._shard.runs.gone(workflow_id))
         elif verb == "terminate":
             self._shard.endings.terminate(execution, reason or "", ack)
-        elif verb == "cancel":
+        elif verb in ("cancel", "stop"):
             self._shard.touch(execution, ["cancel_requested", sender, reason], ack)
         else:
             self._shard.endings.watch(execution.run, verb, sender)
+            router.answer(ack)
+
+    def named(self, workflow_id: str, name: str, ack: ReplyTo | None) -> None:
+        """A process gives an open workflow a name."""
+        router = self._shard.parts.router
+        execution = self._shard.runs.find(workflow_id)
+        if execution is None:
+            router.refuse(ack, self._shard.runs.gone(workflow_id))
+            return
+        try:
+            router.names.register(name, execution.pid)
+        except PerdureError as error:
+            router.refuse(ack, error)
+        else:
             router.answer(ack)
 
     def answered(self, number: int, ok: bool, value: bytes) -> None:

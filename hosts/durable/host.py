@@ -7,7 +7,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from hosts.calls import Calls
 from hosts.clients import Clients
@@ -21,6 +21,7 @@ from hosts.durable.records import Record
 from hosts.durable.recovery import Recovery
 from hosts.durable.shard import Parts, Shard
 from hosts.timers import Timers
+from journal import faults
 from journal.errors import BadRecordError
 from journal.journal import Journal
 from journal.records import RunRow
@@ -31,6 +32,9 @@ from runtime.lua.machine import Definition, Machine
 from runtime.routing.router import Router, SpawnRequest, key_of, reply_of
 
 logger = logging.getLogger(__name__)
+
+RECOVERY_BEFORE: Final = faults.declare("host.recovery.before")
+RECOVERY_AFTER: Final = faults.declare("host.recovery.after")
 
 
 class WorkflowHost:
@@ -99,12 +103,11 @@ class WorkflowHost:
         )  # fmt: skip
         self._shards = []
         for index in range(self._worker_count):
-            ref = Shard.start(
-                f"{self.id} worker {index}", parts, self._machine, self._make_activities,
-                partial(self._make_inline, index), self._deadlines,
+            shard = Shard(
+                f"{self.id} worker {index}", parts, partial(self._machine, index),
+                self._make_activities, partial(self._make_inline, index), self._deadlines,
             )  # fmt: skip
-            shard = ref._actor_weakref()
-            assert shard is not None
+            shard.launch()
             self._shards.append(shard)
             self._router.attach(shard.inline)
         # No run goes on before all that the last boot left undone is in the inboxes: what a run
@@ -116,10 +119,12 @@ class WorkflowHost:
 
         for shard in self._shards:
             shard.post(wait)
+        faults.point(RECOVERY_BEFORE)
         try:
             self._recover(journal)
         finally:
             recovered.set()
+        faults.point(RECOVERY_AFTER)
         self._router.attach(self, self._task_queue)
         self._deadlines.start()
 
@@ -169,18 +174,25 @@ class WorkflowHost:
                 owner.post(partial(owner.resume, run))
         Recovery(interrupted, self._shards, self._timers).start()
 
-    def _machine(self) -> Machine:
-        machine = Machine(self.id, 1, self._timers.clock, fuel=self._fuel, memory=self._memory)
+    def _machine(self, index: int) -> Machine:
+        # What gets a PID by the machine is a function that another one called.
+        prefix = f"{{{self._functions_id(index)}|n"
+        machine = Machine(self.id, prefix, self._timers.clock, fuel=self._fuel, memory=self._memory)
         machine.define(self._definitions)
         return machine
+
+    def _functions_id(self, index: int) -> str:
+        """Host part of the PIDs of the functions that run in a worker's VM."""
+        return f"{self.id}.functions-{index}"
 
     def _make_activities(self, shard: Shard) -> Activities:
         limit = max(1, self._activities // self._worker_count)
         return Activities(shard, self._calls, self._retry_of, self._retry_policy, limit)
 
     def _make_inline(self, index: int, shard: Shard) -> InlineFunctions:
-        host_id = f"{self.id}.functions-{index}"
-        return InlineFunctions(host_id, shard, self._router, self._calls, self._timers)
+        return InlineFunctions(
+            self._functions_id(index), shard, self._router, self._calls, self._timers
+        )
 
     def _shard_of(self, workflow_id: str) -> Shard:
         return self._shards[zlib.crc32(workflow_id.encode()) % len(self._shards)]
@@ -198,7 +210,7 @@ class WorkflowHost:
         workflow_id = pid[pid.index("|") + 1 : -1]
         if not self._shards:
             error = PerdureError(Kind.UNAVAILABLE, f"{self.id} is not running", True)
-            if kind in ("message", "control"):
+            if kind in ("message", "control", "name"):
                 self._router.refuse(reply_of(item), error)
             return
         shard = self._shard_of(workflow_id)
@@ -224,6 +236,8 @@ class WorkflowHost:
             shard.post(
                 partial(shard.arrivals.control, workflow_id, verb, sender, reason, reply_of(item))
             )
+        elif kind == "name":
+            shard.post(partial(shard.arrivals.named, workflow_id, item[2], reply_of(item)))
         elif kind == "child_ended":
             shard.post(partial(shard.arrivals.child_ended, *item[2:]))
         elif kind == "outcome":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from hosts.calls import duration_ns
+from hosts.call_options import duration_ns
 from runtime.config.problems import suggest
 from runtime.errors import Kind, PerdureError
 

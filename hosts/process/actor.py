@@ -6,7 +6,7 @@ it, and its inbox is the way into the VM.
     ref = node.actor(pid)
     ref.tell(("topic", payload))       the process gets a message
     ref.ask(("topic", payload))        the first message sent back to the sender is the reply
-    ref.stop()                         CANCEL; terminated when it has not ended after `timeout`
+    ref.stop()                         CANCEL; terminated when it has not ended after `stop_timeout`
     ref.is_alive()
 """
 
@@ -21,6 +21,7 @@ from pykka._envelope import Envelope
 from pykka.messages import _ActorStop
 
 from hosts.clients import Clients
+from hosts.timers import Timer, Timers
 from runtime import inputs
 from runtime.codec import encode_args
 from runtime.errors import Kind, PerdureError
@@ -54,21 +55,34 @@ class _Inbox:
 
 
 class ProcessActor(pykka.Actor):
-    """Stands for one process.
+    """Stands for one process, from `watch` to the end of it.
 
     Args:
+        stop_timeout: seconds between CANCEL and terminate.
         on_end: called when the process has ended.
     """
 
     def __init__(
-        self, pid: str, router: Router, clients: Clients, on_end: Callable[[], object]
+        self,
+        pid: str,
+        router: Router,
+        clients: Clients,
+        timers: Timers,
+        stop_timeout: float,
+        on_end: Callable[[], object],
     ) -> None:
         # Pykka's own __init__ makes a random URN and an inbox; the PID and the VM are ours.
         self._pid = pid
         self._router = router
         self._clients = clients
+        self._timers = timers
+        self._stop_timeout = stop_timeout
         self._on_end = on_end
-        self._stops: list[Envelope[Any]] = []
+        #: Those who wait for its end, and those who wait for a reply with their mailboxes.
+        self._stops: list[pykka.Future[Any]] = []
+        self._asks: dict[str, pykka.Future[Any]] = {}
+        self._deadline: Timer | None = None
+        self._lock = threading.Lock()
         self.actor_urn = pid
         self.actor_inbox = _Inbox(self._put)
         self.actor_stopped = threading.Event()
@@ -93,7 +107,7 @@ class ProcessActor(pykka.Actor):
                 lambda reply: self._control("monitor", reply), 10.0, f"monitor of {self._pid}"
             )
         except PerdureError:
-            self._event({"kind": "pid.exit"})
+            self._end()
             raise
 
     def _control(self, verb: str, reply: ReplyTo) -> None:
@@ -101,30 +115,77 @@ class ProcessActor(pykka.Actor):
 
     def _event(self, event: dict[str, Any]) -> None:
         if event["kind"] == "pid.exit":
+            self._end()
+
+    def _end(self) -> None:
+        with self._lock:
             self.actor_stopped.set()
-            self._clients.unwatch(self._watcher)
-            self._on_end()
-            for envelope in self._stops:
-                if envelope.reply_to is not None:
-                    envelope.reply_to.set(None)
+            stops, asks = self._stops, self._asks
+            self._stops, self._asks = [], {}
+        self._clients.unwatch(self._watcher)
+        if self._deadline is not None:
+            self._timers.cancel(self._deadline)
+        self._on_end()
+        for future in stops:
+            future.set(None)
+        for mailbox in list(asks):
+            self._died(asks, mailbox)
 
     def _put(self, envelope: Envelope[Any]) -> None:
-        message, reply_to = envelope.message, envelope.reply_to
+        message, future = envelope.message, envelope.reply_to
         if isinstance(message, _ActorStop):
-            self._stops.append(envelope)
-            self._control("cancel", self._clients.expect(lambda ok, value: None))
+            self._stop_process(future)
             return
         topic, *payload = message if isinstance(message, tuple) else (DEFAULT_TOPIC, message)
-        sender = ""
-        if reply_to is not None:
-            sender = self._clients.mailbox(reply_to.set)
+        args = encode_args(payload)
+        mailbox = "" if future is None else self._mailbox(future)
 
         def delivered(ok: bool, value: bytes) -> None:
-            if not ok and reply_to is not None:
-                reply_to.set_exception(
-                    (pykka.ActorDeadError, pykka.ActorDeadError(f"{self._pid} not found"), None)
-                )
+            if not ok:
+                self._died(self._asks, mailbox)
 
-        args = encode_args(payload)
         reply = self._clients.expect(delivered)
-        self._router.deliver(inputs.message(self._pid, topic, sender, args, reply))
+        self._router.deliver(inputs.message(self._pid, topic, mailbox, args, reply))
+
+    def _mailbox(self, future: pykka.Future[Any]) -> str:
+        """A PID whose first message answers `future`."""
+
+        def answered(value: Any) -> None:
+            if self._asks.pop(mailbox, None) is not None:
+                future.set(value)
+
+        mailbox = self._clients.mailbox(answered)
+        with self._lock:
+            self._asks[mailbox] = future
+            alive = not self.actor_stopped.is_set()
+        if not alive:
+            self._died(self._asks, mailbox)
+        return mailbox
+
+    def _died(self, asks: dict[str, pykka.Future[Any]], mailbox: str) -> None:
+        """Whoever waits for a reply there will get none."""
+        future = asks.pop(mailbox, None)
+        if future is not None:
+            self._clients.close_mailbox(mailbox)
+            error = pykka.ActorDeadError(f"{self._pid} has ended without a reply")
+            future.set_exception((pykka.ActorDeadError, error, None))
+
+    def _stop_process(self, future: pykka.Future[Any] | None) -> None:
+        with self._lock:
+            alive = not self.actor_stopped.is_set()
+            if alive and future is not None:
+                self._stops.append(future)
+        if not alive:
+            if future is not None:
+                future.set(None)
+            return
+        self._control("stop", self._clients.expect(_nobody))
+        due = self._timers.clock.monotonic() + int(self._stop_timeout * 1e9)
+        self._deadline = self._timers.add(due, self._terminate)
+
+    def _terminate(self) -> None:
+        self._control("terminate", self._clients.expect(_nobody))
+
+
+def _nobody(ok: bool, value: bytes) -> None:
+    """An answer that nobody needs: the end of the process is what counts."""

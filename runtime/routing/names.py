@@ -60,6 +60,11 @@ class Names:
             for name in self._names.pop(pid, ()):
                 self._holder.pop(name, None)
 
+    def release_all(self, prefix: str) -> None:
+        """Free all names of the processes whose PIDs begin with `prefix`."""
+        for pid in [pid for pid in list(self._names) if pid.startswith(prefix)]:
+            self.release(pid)
+
     def of(self, pid: str) -> list[str]:
         """Names that a process holds, sorted."""
         with self._lock:

@@ -45,6 +45,8 @@ class SpawnRequest:
     settings: dict[str, Any] = field(default_factory=dict)
     #: idempotency key: a repeated request with it is answered and not repeated
     key: str | None = None
+    #: function pools that wait for the result, so that it must not wait for one of them
+    within: frozenset[str] = frozenset()
     #: which request of a workflow run asks for a child, or None
     parent: Origin | None = None
 
@@ -78,6 +80,8 @@ class Router:
         self._hosts: dict[str, Host] = {}
         self._declared: frozenset[str] = frozenset()
         self._queues: dict[str, set[str]] = {}
+        #: Messages that found nobody since the node was started.
+        self.dead_letters = 0
 
     def declare(self, ids: Iterable[str]) -> None:
         """Services of the node: what is asked of one that does not run gets an answer that says
@@ -109,7 +113,9 @@ class Router:
         host = self._hosts.get(pid[1:bar])
         if host is not None:
             host.deliver(item)
-        elif item[0] in ("message", "control"):
+        elif item[0] in ("message", "control", "name"):
+            if item[0] == "message":
+                self.dead_letter(pid, item[2], item[3])
             self.refuse(reply_of(item), self._no_host(pid[1:bar]))
         elif item[0] == "answer":
             logger.debug("answer for %s: its host is gone", pid)
@@ -130,6 +136,7 @@ class Router:
         try:
             pid = self.resolve(dest)
         except PerdureError as error:
+            self.dead_letter(dest, topic, sender)
             self.refuse(reply, error)
             return
         item = inputs.message(pid, topic, sender, args, reply)
@@ -159,11 +166,11 @@ class Router:
                     f'task queue "{request.host}" is served by {", ".join(sorted(served))}: '
                     "name the worker instead",
                 )
-                self._refuse_spawn(request, error)
+                self.refuse_spawn(request, error)
                 return
             host = self._hosts.get(next(iter(served), ""))
         if host is None:
-            self._refuse_spawn(request, self._no_host(request.host))
+            self.refuse_spawn(request, self._no_host(request.host))
             return
         host.spawn(request)
 
@@ -208,14 +215,19 @@ class Router:
         """Answer a request with an error."""
         self.answer(reply, encode(error), ok=False)
 
-    def _refuse_spawn(self, request: SpawnRequest, error: PerdureError) -> None:
+    def refuse_spawn(self, request: SpawnRequest, error: PerdureError) -> None:
+        """Tell those who wait for a start, or for its result, that there is none."""
         self.refuse(request.start.get("reply"), error)
-        if "outcome" in request.start:
-            self.refuse(request.start["outcome"], error)
+        self.refuse(request.start.get("outcome"), error)
+
+    def dead_letter(self, dest: str, topic: str, sender: str) -> None:
+        """A message found nobody; its sender, if it waits, hears of it besides."""
+        self.dead_letters += 1
+        logger.debug('dead letter "%s" from %s to %s', topic, sender or "outside", dest)
 
 
 def reply_of(item: Input) -> ReplyTo | None:
-    """Who waits for the answer to a message or control input."""
+    """Who waits for the answer to a message, control or name input."""
     place = 5
     return (item[place], item[place + 1]) if len(item) > place + 1 and item[place] else None
 
