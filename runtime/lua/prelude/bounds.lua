@@ -16,6 +16,7 @@ local tonumber, tostring, type = tonumber, tostring, type
 
 local MAX_TEXT = 64 * 1024 * 1024
 local MAX_ELEMENTS = 10000000
+local OUT_OF_MEMORY = "not enough memory" -- raised by Lua itself; not ours to touch
 local RUN = 8 -- sorted by insertion before merging
 
 local bounds = {}
@@ -84,9 +85,16 @@ function bounds.concat(t, sep, i, j)
   if first <= last and (last - first >= MAX_ELEMENTS or last - first < 0) then
     error("table.concat: more than ten million elements", 2)
   end
+  if getmetatable(t) then -- its elements may be what a metamethod says, which may wait
+    local list = {}
+    for k = first, last do
+      list[k] = t[k]
+    end
+    t = list
+  end
   local ok, text = pcall(concat, t, sep, first, last)
   if not ok then
-    error(text, type(text) == "string" and 2 or 0)
+    error(text, text == OUT_OF_MEMORY and 0 or 2)
   end
   return text
 end

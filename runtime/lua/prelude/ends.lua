@@ -74,7 +74,7 @@ local function conclude(slot, ok, value)
     for child in pairs(children) do S.finish(child, false, canceled) end
   end
   if caller then
-    caller.children[slot] = nil
+    if caller.children then caller.children[slot] = nil end
     if slot.waiter and not caller.dead then S.resolve(caller, slot.waiter, ok, value) end
   else
     local outcome, pid = slot.outcome, S.pid_of(slot)

@@ -68,7 +68,7 @@ local function finish(level, ok, ...)
     return ...
   end
   local message = ...
-  if type(message) == "string" then
+  if type(message) == "string" and message ~= "not enough memory" then
     error(message, level)
   end
   error(message, 0) -- not ours to touch: the runtime's kill

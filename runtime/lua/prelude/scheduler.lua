@@ -111,7 +111,7 @@ end
 
 -- Ends --------------------------------------------------------------------------------------------
 
--- Errors that end a slot: what was raised, where.
+-- What a slot whose task raised `value` ends with.
 local function failure(slot, co, value)
   local trace = S.trace_of(co)
   if value == OUT_OF_MEMORY then
@@ -119,10 +119,11 @@ local function failure(slot, co, value)
     if S.busy then error(OUT_OF_MEMORY, 0) end
     slot.killed = slot.killed or "out of memory: its VM is full"
   elseif not slot.killed then
-    close(co) -- runs what is to be closed; still under the hook
+    value = S.to_error(S.explain(value, co), trace)
+    close(co) -- runs what is to be closed, still under the hook
   end
   if slot.killed then return S.new_error("Internal", "process killed: " .. slot.killed, false, nil, nil, trace) end
-  return S.to_error(S.explain(value, co), trace)
+  return value
 end
 
 local function task_over(slot, co, ok, mark, value, err)

@@ -59,7 +59,7 @@ end
 local CANNOT_YIELD <const> = "attempt to yield across a C-call boundary"
 
 -- Functions in C that call back into Lua, by the name they have for users.
-local names = { [tostring] = "tostring", [ipairs] = "ipairs" }
+local names = { [tostring] = "tostring", [ipairs({})] = "ipairs" }
 for library, functions in pairs({ string = string, table = table }) do
   for name, f in pairs(functions) do names[f] = library .. "." .. name end
 end
