@@ -10,6 +10,7 @@ or {"id", "error": [kind, message, retryable, details]}, in whatever order they 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import select
 import signal
@@ -145,6 +146,7 @@ def run_node(connection: socket.socket) -> None:
     log = os.open(f"{boot['app']}/node.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    logging.basicConfig(level=logging.INFO)
     faults.arm(boot["fault"])
     clock = ShiftedClock(boot["wall"])
     lines.write(json.dumps({"pid": os.getpid()}) + "\n")

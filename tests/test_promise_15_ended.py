@@ -1,0 +1,243 @@
+"""Promise 15: an ended run answers; workflow ids follow the conflict and reuse policies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.errors import Kind, PerdureError
+from tests.crash_lab import NodeProcess, check_journal
+from tests.durable_lab import HOST, durable_app
+
+WORKFLOWS = {
+    "wait": """
+        local msg = process.inbox():receive()
+        if msg.fail then error(errors.new({message = "told to fail", kind = "Conflict"})) end
+        return msg.answer or "ended"
+    """,
+    "cleans_up": """
+        local event = process.events():receive()
+        funcs.call("app:effect", "cleaned up", event.reason)
+        return nil, errors.new({message = "cancelled", kind = "Canceled"})
+    """,
+    "canceller": 'return process.cancel(..., "from a workflow")',
+    "terminator": "return process.terminate(...)",
+    "exec": """
+        local id = ...
+        local chosen = process.with_options({["workflow.id"] = id})
+        local value, err = chosen:exec("app:wait", "app:orders")
+        return {value = value, err = err and err:kind()}
+    """,
+}
+ENTRIES = """
+- name: watch
+  kind: function.lua
+  source: |
+    local ok, err = process.monitor(...)
+    if not ok then return nil, err end
+    local event = process.events():receive()
+    return {kind = event.kind, from = event.from, value = event.result.value,
+      error = event.result.error and event.result.error:message()}
+- name: exec_from_a_function
+  kind: function.lua
+  source: |
+    local id = ...
+    return process.with_options({["workflow.id"] = id}):exec("app:wait", "app:orders")
+"""
+ID = "order-7"
+PID = "{app:orders|order-7}"
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    return durable_app(tmp_path / "app", WORKFLOWS, entries=ENTRIES)
+
+
+def start(node: NodeProcess, **policies: Any) -> str:
+    options = {f"workflow.{name}": value for name, value in policies.items()}
+    return node.spawn("app:wait", HOST, options={"workflow.id": ID, **options})
+
+
+def end(node: NodeProcess, how: str) -> None:
+    """Bring the run to an end: completed, failed, cancelled or terminated."""
+    if how == "terminated":
+        node.do("terminate", pid=PID)
+    else:
+        node.send(PID, "end", {"fail": how == "failed"})
+    if how == "completed":
+        assert node.result(PID) == "ended"
+    else:
+        with pytest.raises(PerdureError):
+            node.result(PID)
+    assert node.row(ID)["status"] == how
+
+
+@pytest.mark.parametrize("crash", [False, True])
+@pytest.mark.parametrize(
+    ("how", "kind", "message"),
+    [
+        ("completed", None, "ended"),
+        ("failed", Kind.CONFLICT, "told to fail"),
+        ("terminated", Kind.CANCELED, "process terminated"),
+    ],
+)
+def test_result_monitor_and_history_of_an_ended_run(
+    app: Path, how: str, kind: str | None, message: str, crash: bool
+) -> None:
+    with NodeProcess(app) as node:
+        start(node)
+        end(node, how)
+        if crash:
+            node.crash()
+        watched = node.call("app:watch", PID)
+        if kind is None:
+            assert node.result(PID) == message
+            assert watched == {"kind": "pid.exit", "from": PID, "value": message}
+        else:
+            with pytest.raises(PerdureError, match=message) as error:
+                node.result(PID)
+            assert error.value.kind == kind
+            assert watched == {"kind": "pid.exit", "from": PID, "error": message}
+        assert node.history(PID)[-1][0] == how
+        with pytest.raises(PerdureError, match=f"has ended .{how}.") as gone:
+            node.send(PID, "late")
+        assert gone.value.kind == Kind.NOT_FOUND
+        node.kill()
+    check_journal(app)
+
+
+def test_what_never_was_is_not_found(app: Path) -> None:
+    with NodeProcess(app) as node:
+        for ask in (
+            lambda: node.result("{app:orders|nobody}"),
+            lambda: node.send("{app:orders|nobody}", "x"),
+            lambda: node.do("cancel", pid="{app:orders|nobody}", reason=""),
+            lambda: node.do("terminate", pid="{app:orders|nobody}"),
+            lambda: node.call("app:watch", "{app:orders|nobody}"),
+        ):
+            with pytest.raises(PerdureError) as error:
+                ask()
+            assert error.value.kind == Kind.NOT_FOUND
+
+
+# How the last run stands, policies -> what a second start does: it gets the run that is there, a
+# new one, or is refused.
+SAME, NEW, REFUSED = "same", "new", "refused"
+POLICIES: list[tuple[str, dict[str, Any], str]] = [
+    ("running", {}, SAME),
+    ("running", {"id_conflict_policy": "use_existing"}, SAME),
+    ("running", {"id_conflict_policy": "fail"}, REFUSED),
+    ("running", {"id_conflict_policy": "terminate_existing"}, NEW),
+    ("running", {"execution_error_when_already_started": True}, REFUSED),
+    ("running", {"id_reuse_policy": "reject_duplicate"}, SAME),
+    ("completed", {}, NEW),
+    ("completed", {"id_reuse_policy": "allow_duplicate"}, NEW),
+    ("completed", {"id_reuse_policy": "allow_duplicate_failed_only"}, REFUSED),
+    ("completed", {"id_reuse_policy": "reject_duplicate"}, REFUSED),
+    ("completed", {"id_conflict_policy": "fail"}, NEW),
+    ("failed", {"id_reuse_policy": "allow_duplicate_failed_only"}, NEW),
+    ("failed", {"id_reuse_policy": "reject_duplicate"}, REFUSED),
+    ("terminated", {"id_reuse_policy": "allow_duplicate_failed_only"}, NEW),
+    ("terminated", {"id_reuse_policy": "reject_duplicate"}, REFUSED),
+]
+
+
+def test_the_policies_of_workflow_ids(tmp_path: Path) -> None:
+    for row, (state, policies, outcome) in enumerate(POLICIES):
+        app = durable_app(tmp_path / str(row), WORKFLOWS)
+        with NodeProcess(app) as node:
+            assert start(node) == PID
+            if state != "running":
+                end(node, state)
+            if row % 2:
+                node.crash()
+            first = node.row(ID)["run_id"]
+            if outcome == REFUSED:
+                with pytest.raises(PerdureError) as refused:
+                    start(node, **policies)
+                assert refused.value.kind == Kind.ALREADY_EXISTS, (state, policies)
+                assert refused.value.details == {"pid": PID}
+            else:
+                assert start(node, **policies) == PID
+            same = node.row(ID)["run_id"] == first
+            assert same == (outcome != NEW), (state, policies)
+            if outcome == NEW:
+                old = node.do("runs")[0]
+                assert old["status"] == ("terminated" if state == "running" else state)
+                end(node, "completed")
+            node.kill()
+        check_journal(app)
+
+
+def test_a_policy_that_is_none_is_refused(app: Path) -> None:
+    with NodeProcess(app) as node, pytest.raises(PerdureError, match="use_existing") as error:
+        start(node, id_conflict_policy="replace")
+    assert error.value.kind == Kind.INVALID
+
+
+def test_those_who_waited_for_the_terminated_run_hear_of_its_end_not_of_the_next(
+    app: Path,
+) -> None:
+    with NodeProcess(app) as node:
+        start(node)
+        waiting = node.ask("result", pid=PID, timeout=20)
+        node.do("services")
+        start(node, id_conflict_policy="terminate_existing")
+        assert "process terminated" in str(waiting.exception(20))
+        end(node, "completed")
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_exec_of_a_workflow_id_that_runs_or_has_run(app: Path, crash: bool) -> None:
+    with NodeProcess(app) as node:
+        start(node)
+        first = node.spawn("app:exec", HOST, ID)
+        from_function = node.ask("call", function="app:exec_from_a_function", args=[ID])
+        node.until_recorded(first, "child_requested")
+        if crash:
+            node.crash()
+            from_function = node.ask("call", function="app:exec_from_a_function", args=[ID])
+        node.do("services")
+        node.send(PID, "end", {"answer": "to all"})
+        assert node.result(first) == {"value": "to all"}
+        assert from_function.result(20) == "to all"
+
+
+# cancel, terminate ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", ["python", "a workflow"])
+def test_cancel_is_an_event_that_a_workflow_may_take_its_time_for(app: Path, by: str) -> None:
+    (app / "hang-cleaned up").touch()
+    with NodeProcess(app) as node:
+        pid = node.spawn("app:cleans_up", HOST, options={"workflow.id": "dear"})
+        if by == "python":
+            node.do("cancel", pid=pid, reason="from a workflow")
+        else:
+            assert node.result(node.spawn("app:canceller", HOST, pid)) is True
+        node.until_recorded(pid, "activity_scheduled")
+        node.crash()
+        (app / "hang-cleaned up").unlink()
+        with pytest.raises(PerdureError, match="cancelled"):
+            node.result(pid)
+        assert node.row("dear")["status"] == "cancelled"
+        sent = next(r for r in node.history(pid) if r[0] == "activity_scheduled")
+        assert sent[3] == ["cleaned up", "from a workflow"]
+
+
+def test_terminate_ends_a_run_that_waits_for_an_activity(app: Path) -> None:
+    (app / "hang-cleaned up").touch()
+    with NodeProcess(app) as node:
+        pid = node.spawn("app:cleans_up", HOST, options={"workflow.id": "dear"})
+        node.do("cancel", pid=pid, reason="x")
+        node.until_recorded(pid, "activity_scheduled")
+        assert node.result(node.spawn("app:terminator", HOST, pid)) is True
+        with pytest.raises(PerdureError, match="process terminated"):
+            node.result(pid)
+        node.kill()
+    check_journal(app)
+    with NodeProcess(app) as node:
+        assert node.row("dear")["status"] == "terminated"
+        assert node.kinds(pid)[-1] == "terminated"
