@@ -214,7 +214,9 @@ KINDS: Final[Mapping[str, EntryKind]] = {
                     Record(
                         {
                             "type": Field(Choice(("thread", "process"), "pool type"), "thread"),
-                            "workers": Field(Integer(1), _CPUS, "by default one a CPU"),
+                            "workers": Field(
+                                Integer(1), None, "threads of its own; none: those all share"
+                            ),
                         }
                     ),
                     {},
