@@ -16,7 +16,7 @@ WORKFLOWS = {
     "listening": "return process.inbox():receive().n",
     "parent": 'return assert(workflow.exec("app:listening"))',
     "spawner": """
-        assert(process.with_name("child of " .. workflow.info().workflow_id)
+        assert(process.with_context({}):with_name("child of " .. workflow.info().workflow_id)
           :spawn("app:asleep", "app:orders"))
         return process.events():receive().result.value
     """,
