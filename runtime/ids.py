@@ -75,6 +75,4 @@ def check_name(text: str, what: str) -> None:
     bad = RESERVED.intersection(text)
     if not text or bad:
         found = f"contains {' '.join(sorted(bad))}" if bad else "is empty"
-        raise PerdureError(
-            Kind.INVALID, f'{what} "{text}" {found}: use any text without | {{ }} @'
-        )
+        raise PerdureError(Kind.INVALID, f'{what} "{text}" {found}: use any text without | {{ }} @')

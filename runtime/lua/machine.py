@@ -1,9 +1,10 @@
 """The Lua machine: one VM that many processes, functions and workflow runs share.
 
-`step(inputs) -> commands` is all there is: inputs and commands cross as bytes, one crossing for many
-slots, so Lua never holds a Python object but the four bridge functions below, and Python none of
-Lua's. What the machine does in between is in the prelude: scheduler.lua (tasks and fuel), slots.lua (birth and
-end), sources.lua (compiled entries), sandbox.lua (globals), boundary.lua (this boundary).
+`step(inputs) -> commands` is all there is: inputs and commands cross as bytes, one crossing for
+many slots, so Lua never holds a Python object but the four bridge functions below, and Python none
+of Lua's. What the machine does in between is in the prelude: scheduler.lua (tasks and fuel),
+slots.lua (birth and end), sources.lua (compiled entries), sandbox.lua (globals), boundary.lua
+(this boundary).
 
 A machine belongs to one thread at a time.
 """
@@ -27,12 +28,12 @@ from runtime.commands import Command, decode_commands
 from runtime.errors import Kind, PerdureError
 from runtime.inputs import Input
 
-#: Version of the semantics that recorded histories depend on; raised when a replay of an old history
-#: could give other commands.
+#: Version of the semantics that recorded histories depend on; raised when a replay of an old
+#: history could give other commands.
 MACHINE_VERSION: Final = 1
 
-#: Turns of tasks between two looks at the inbox of the VM worker. A turn is about 1 us, so inputs wait
-#: a few milliseconds at most while the processes of one VM keep each other busy.
+#: Turns of tasks between two looks at the inbox of the VM worker. A turn is about 1 us, so inputs
+#: wait a few milliseconds at most while the processes of one VM keep each other busy.
 SLICE: Final = 2000
 
 #: Order matters: each file may use what those before it put into the shared table.
@@ -143,13 +144,14 @@ class Machine:
 
     def define(self, entries: Mapping[str, Definition]) -> None:
         """Make entries runnable here, or replace them."""
-        self.step([["define", id, entry._asdict()] for id, entry in entries.items()], 0)
+        self.step([["define", name, entry._asdict()] for name, entry in entries.items()], 0)
 
     def inspect(self, entry: str) -> list[str] | None:
-        """Check that an entry compiles and has its method, by running its chunk with nothing behind.
+        """Check that an entry compiles and has its method, by running its chunk with nothing
+        behind.
 
-        Returns None when all is well, or cannot be told without running it for real; else the names of
-        the functions that the source offers in place of the method.
+        Returns None when all is well, or cannot be told without running it for real; else the
+        names of the functions that the source offers in place of the method.
         Raises PerdureError INVALID when the source does not compile.
         """
         names, problem = self._inspect(entry.encode())
@@ -173,7 +175,8 @@ return function(S, pid_prefix)
     serial = serial + 1
     return format("%s%010x}", pid_prefix, serial)
   end
-  for _, name in ipairs({ "python", "io", "os", "package", "debug", "dofile", "loadfile", "require" }) do
+  local unsafe = { "python", "io", "os", "package", "debug", "dofile", "loadfile", "require" }
+  for _, name in ipairs(unsafe) do
     _G[name] = nil
   end
   string.dump = nil
