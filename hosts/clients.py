@@ -128,9 +128,8 @@ class Clients:
 
     def spawn(self, request: SpawnRequest) -> None:
         """Nothing can be spawned here."""
-        self._router.refuse(
-            request.start.get("reply"), PerdureError(Kind.INVALID, f"{HOST} is not a host")
-        )
+        error = PerdureError(Kind.INVALID, f"{HOST} is not a host: name a process.host")
+        self._router.refuse_spawn(request, error)
 
     def lookup(self, name: str) -> str | None:
         return None

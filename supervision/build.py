@@ -186,6 +186,7 @@ def _process_service(entry: Entry, parts: Parts, built: dict[str, Service]) -> P
         data["input"],
         parts.router,
         parts.clients,
+        parts.timers,
         _stop_timeout(entry),
     )
 

@@ -6,6 +6,7 @@ import threading
 from typing import Any, Final
 
 from hosts.clients import Clients
+from hosts.timers import Timers
 from runtime.codec import encode_args
 from runtime.errors import PerdureError
 from runtime.inputs import StartOptions
@@ -32,6 +33,7 @@ class ProcessService:
         args: list[Any],
         router: Router,
         clients: Clients,
+        timers: Timers,
         stop_timeout: float,
     ) -> None:
         self.id = service_id
@@ -40,6 +42,7 @@ class ProcessService:
         self._args = encode_args(args)
         self._router = router
         self._clients = clients
+        self._timers = timers
         self._stop_timeout = stop_timeout
         self._on_exit: OnExit = lambda reason: None
         self._ended = threading.Event()
@@ -70,7 +73,11 @@ class ProcessService:
             start["reply"] = reply
             self._router.spawn(request)
 
-        pid = self._clients.ask(spawn, _ANSWER, f"start of {self._process} on {self._host}")
+        try:
+            pid = self._clients.ask(spawn, _ANSWER, f"start of {self._process} on {self._host}")
+        except PerdureError:
+            self._clients.unwatch(watcher)
+            raise
         if not ended.is_set():
             self.pid = pid
 
@@ -78,9 +85,12 @@ class ProcessService:
         pid = self.pid
         if pid is None:
             return
+        self._control(pid, "stop")
+        deadline = self._timers.clock.monotonic() + int(self._stop_timeout * 1e9)
+        terminate = self._timers.add(deadline, lambda: self._control(pid, "terminate"))
+        self._ended.wait()
+        self._timers.cancel(terminate)
+
+    def _control(self, pid: str, verb: str) -> None:
         nobody = self._clients.expect(lambda ok, value: None)
-        self._router.control(pid, "cancel", self._watcher, "the service stops", nobody)
-        if not self._ended.wait(self._stop_timeout):
-            nobody = self._clients.expect(lambda ok, value: None)
-            self._router.control(pid, "terminate", self._watcher, None, nobody)
-            self._ended.wait(self._stop_timeout)
+        self._router.control(pid, verb, self._watcher, "the service stops", nobody)

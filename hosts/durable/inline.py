@@ -131,7 +131,7 @@ class InlineFunctions:
     def spawn(self, request: SpawnRequest) -> None:
         """Nothing can be spawned here."""
         error = PerdureError(Kind.INVALID, f"{self.id} is not a host")
-        self._router.refuse(request.start.get("reply"), error)
+        self._router.refuse_spawn(request, error)
 
     def lookup(self, name: str) -> str | None:
         return None

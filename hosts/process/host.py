@@ -204,6 +204,18 @@ class ProcessHost:
             self._router.refuse_spawn(request, error)
             return
         pid = error.details["pid"]
+
+        def probed(ok: bool, value: bytes) -> None:
+            if ok:
+                self._take_place(request, pid)
+            else:
+                # It has ended meanwhile, and its names were free before that could be heard.
+                self.spawn(request)
+
+        probe = inputs.control(pid, "probe", "", None, self._clients.expect(probed))
+        self._router.deliver(probe)
+
+    def _take_place(self, request: SpawnRequest, pid: str) -> None:
         start = request.start
         for topic, args in start.get("messages", ()):
             self._router.deliver(inputs.message(pid, topic, start.get("parent", ""), args))

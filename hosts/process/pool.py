@@ -124,6 +124,9 @@ class FunctionPool:
         """A VM for the call; None when it has to wait for one."""
         if not self._open:
             raise self._closed()
+        if not {"reply", "outcome"} <= request.start.keys():
+            text = f"{self.id} is not a host: name a process.host, or call {request.entry}"
+            raise PerdureError(Kind.INVALID, text)
         if not self._entry:
             return self._free[0]
         if request.entry != self._entry:
