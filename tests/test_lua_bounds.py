@@ -158,3 +158,7 @@ def test_a_comparison_may_yield() -> None:
           return t[1]
         end)
         return co(), co()""") == (b"waiting", 1)
+
+
+def test_nothing_repeated_without_end_costs_nothing() -> None:
+    assert LAB.run("return bounds.rep('', math.maxinteger)") == b""

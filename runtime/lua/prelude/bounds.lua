@@ -64,6 +64,7 @@ function bounds.rep(s, n, sep)
   if count > 0 and (#tostring(s) + #sep) * (count + 0.0) > MAX_TEXT then
     error("string.rep: a result of more than 64 MiB", 2)
   end
+  if #tostring(s) + #sep == 0 then return "" end -- C would go through the motions `count` times
   return rep(s, count, sep)
 end
 
