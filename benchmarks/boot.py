@@ -26,10 +26,13 @@ _APPLICATION: Final = """
   - {name: empty, kind: workflow.lua, source: "return true"}
 """
 
-_COLD: Final = "a process, until its services run"
+_COLD: Final = "a new process, until its services run"
+_CHECK: Final = "perdure check, from start to exit"
 _PYTHON: Final = "bare Python"
-_START: Final = "a node in a process that runs"
-_STOP: Final = "its orderly stop"
+_START: Final = "a node started in a warm process"
+_STOP: Final = "a node stopped in order"
+
+_ROOT: Final = Path(__file__).parent.parent
 
 _BOOT: Final = """
 import sys
@@ -42,16 +45,22 @@ with Node.from_path(sys.argv[1]):
 def _until_ready(code: str, *args: str) -> float:
     """Milliseconds from the start of a Python process to its first line."""
     begin = time.perf_counter()
-    root = Path(__file__).parent.parent
-    with subprocess.Popen(
-        [sys.executable, "-c", code, *args], stdout=subprocess.PIPE, cwd=root
-    ) as child:
+    command = [sys.executable, "-c", code, *args]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=_ROOT) as child:
         assert child.stdout is not None
         line = child.stdout.readline()
         seconds = time.perf_counter() - begin
     if line.strip() != b"ready":
         raise RuntimeError(f"the process did not get ready: exit code {child.returncode}")
     return seconds * 1e3
+
+
+def _check(home: Path) -> float:
+    """Milliseconds of `perdure check`."""
+    begin = time.perf_counter()
+    command = [sys.executable, "-m", "supervision.cli", "check", str(home)]
+    subprocess.run(command, check=True, cwd=_ROOT, stdout=subprocess.DEVNULL)
+    return (time.perf_counter() - begin) * 1e3
 
 
 def _in_process(home: Path) -> tuple[float, float]:
@@ -70,10 +79,12 @@ def _prepare(size: int, folder: Path) -> Iterator[Callable[[], Round]]:
 
     def measure() -> Round:
         bare = [_until_ready("print('ready', flush=True)") for _ in range(size)]
+        check = [_check(home) for _ in range(size)]
         cold = [_until_ready(_BOOT, str(home)) for _ in range(size)]
         warm = [_in_process(home) for _ in range(size)]
         return {
             _PYTHON: sum(bare) / size,
+            _CHECK: sum(check) / size,
             _COLD: sum(cold) / size,
             _START: sum(start for start, _ in warm) / size,
             _STOP: sum(stop for _, stop in warm) / size,
@@ -84,7 +95,12 @@ def _prepare(size: int, folder: Path) -> Iterator[Callable[[], Round]]:
 
 BOOT: Final = Benchmark(
     "boot",
-    (Figure(_COLD, "ms", _PYTHON), Figure(_START, "ms"), Figure(_STOP, "ms")),
+    (
+        Figure(_CHECK, "ms", _PYTHON),
+        Figure(_COLD, "ms", _PYTHON),
+        Figure(_START, "ms"),
+        Figure(_STOP, "ms"),
+    ),
     full=3,
     quick=1,
     prepare=_prepare,

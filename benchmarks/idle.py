@@ -7,6 +7,7 @@ Measured in a child process, so that nothing else is in its resident set:
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import os
 import subprocess
@@ -38,8 +39,10 @@ _APPLICATION: Final = """
       -- It runs after all of them have come to wait.
       return process.exec("bench:last", "bench:processes")
   - {name: last, kind: process.lua, source: return true}
-  - {name: memory, kind: process.lua, source: 'collectgarbage() return collectgarbage("count")'}
+  - {name: memory, kind: process.lua, source: 'return collectgarbage("count")'}
 """
+
+_ROOT: Final = Path(__file__).parent.parent
 
 _SPAWNS: Final = "spawned"
 _RESIDENT: Final = "resident memory of each"
@@ -78,14 +81,13 @@ def _measure(node: Node, count: int) -> Round:
 @contextmanager
 def _prepare(size: int, folder: Path) -> Iterator[Callable[[], Round]]:
     """Size: processes."""
-    numbers = iter(range(1_000_000))
+    numbers = itertools.count()
 
     def measure() -> Round:
         own = folder / str(next(numbers))
         own.mkdir()
         command = [sys.executable, "-m", "benchmarks.idle", str(size), str(own)]
-        root = Path(__file__).parent.parent
-        return cast(Round, json.loads(subprocess.check_output(command, cwd=root)))
+        return cast(Round, json.loads(subprocess.check_output(command, cwd=_ROOT)))
 
     yield measure
 
