@@ -22,6 +22,7 @@ from runtime import inputs
 from runtime.codec import decode, decode_args, encode
 from runtime.config.registry import Registry
 from runtime.errors import Kind, PerdureError
+from runtime.ids import EntryId
 from runtime.inputs import StartOptions
 from runtime.routing.router import Router, SpawnRequest
 
@@ -99,7 +100,7 @@ class Calls:
         within: the function pools that wait for its end, see `hosts.process.pool`.
         """
         try:
-            entry = self._registry.get(target)
+            entry = self._registry.get(str(EntryId.parse(target)))
             if entry.kind == "function.python":
                 return self._start_python(target, args, context, done, timeout_ns, on_heartbeat)
             if entry.kind == "function.lua":
