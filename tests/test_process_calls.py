@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
 
@@ -210,8 +211,6 @@ def test_a_timeout_gives_up_on_the_injected_clock(tmp_path: Path, target: str) -
 
 
 def test_retries_wait_on_the_injected_clock(tmp_path: Path) -> None:
-    import sys
-
     clock = NodeClock()
     entries = {"caller": CALLER, **PYTHON_FUNCTIONS}
     with running(tmp_path, entries, {"fns": PY}, clock=clock) as node:
@@ -230,8 +229,6 @@ def test_retries_wait_on_the_injected_clock(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("target", "made"), [("app:never_again", 1), ("app:until_third", 2)])
 def test_retries_end(tmp_path: Path, target: str, made: int) -> None:
-    import sys
-
     retry = {"max_attempts": 2, "initial_delay": 0}
     with running(tmp_path, {"caller": CALLER, **PYTHON_FUNCTIONS}, {"fns": PY}) as node:
         heard = run(node, "app:caller", "app:one", target, {"retry": retry})
@@ -244,8 +241,6 @@ def test_retries_end(tmp_path: Path, target: str, made: int) -> None:
 def test_a_call_is_cancelled_when_its_caller_ends(
     tmp_path: Path, end: str, options: dict[str, object] | None
 ) -> None:
-    import sys
-
     caller = process("""
         local options = ...
         local funcs = require("funcs")

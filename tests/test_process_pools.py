@@ -50,8 +50,8 @@ def test_a_pool_runs_one_call_in_each_vm_and_the_rest_in_turn(tmp_path: Path, ki
         gate = node.spawn("app:gate", "app:one")
         calls = [in_background(node.call, "app:gated", gate, n) for n in range(5)]
         seen: list[str] = []
-        for done in range(5):
-            eventually(lambda up=min(5, done + 2): len(running_calls(node, gate)) == up)
+        for begun in (2, 3, 4, 5, 5):
+            eventually(lambda begun=begun: len(running_calls(node, gate)) == begun)  # type: ignore[misc]
             new = [pid for pid in running_calls(node, gate) if pid not in seen]
             node.send(new[0], "go")
             seen.append(new[0])
