@@ -19,22 +19,20 @@ def table(results: list[Result], *, quick: bool) -> Table:
     for column in ("Perdure", "", "Peer", "Ratio", "Goal"):
         shown.add_column(column, justify="right", no_wrap=True)
     shown.add_column("", no_wrap=True)
-    last = ""
+    last = ("", "")
     for each in results:
-        if last and each.benchmark != last:
-            shown.add_section()
         figure = each.figure
+        if last[0] and each.benchmark != last[0]:
+            shown.add_section()
         shown.add_row(
-            each.benchmark if each.benchmark != last else "",
-            figure.series,
-            f"{number(each.own.median)} {figure.unit}",
-            _range(each.own),
+            each.benchmark if each.benchmark != last[0] else "",
+            *_own(each, repeated=last == (each.benchmark, figure.series)),
             f"{number(each.peer.median)} {figure.peer}" if each.peer else "",
             f"{number(each.ratio.median)}x ({_range(each.ratio)})" if each.ratio else "",
             _goal(figure.goal, ratio=bool(figure.peer)),
             {True: "[green]met", False: "[red]missed", None: ""}[each.met],
         )
-        last = each.benchmark
+        last = (each.benchmark, figure.series)
     return shown
 
 
@@ -55,6 +53,14 @@ def document(results: list[Result], facts: dict[str, Any], *, quick: bool) -> st
         for each in results
     ]
     return json.dumps({"quick": quick, "surroundings": facts, "figures": figures}, indent=2)
+
+
+def _own(result: Result, *, repeated: bool) -> tuple[str, str, str]:
+    """Series, median and range; empty under the same series beside another peer."""
+    if repeated:
+        return "", "", ""
+    median = f"{number(result.own.median)} {result.figure.unit}"
+    return result.figure.series, median, _range(result.own)
 
 
 def number(value: float) -> str:

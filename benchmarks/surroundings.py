@@ -37,7 +37,7 @@ def warnings(facts: dict[str, Any]) -> list[str]:
     if facts["load"][0] > _BUSY * facts["cores"]:
         found.append(
             f"the load average is {facts['load'][0]} on {facts['cores']} cores: "
-            "others were at work, so trust the ratios more than the figures"
+            "others were at work, so repeat this on an idle machine before you believe a figure"
         )
     if facts["file system"] in _VOLATILE:
         found.append(
