@@ -84,8 +84,9 @@ class ProcessWorker(VmWorker):
             self._replace(batch, PerdureError(Kind.INTERNAL, text))
             return False
         self._ties.note(batch, commands)
-        self._perform(commands)
+        # Counted first: whoever hears of an end may at once spawn in its place.
         self._count(batch)
+        self._perform(commands)
         if self._closing:
             self.stop()
         return more
