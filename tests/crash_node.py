@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from journal import faults
@@ -45,16 +46,15 @@ class ShiftedClock(SystemClock):
 class Session:
     """A node and the connection that drives it."""
 
-    def __init__(self, node: Node, clock: ShiftedClock, lines: Any) -> None:
+    def __init__(self, node: Node, clock: ShiftedClock, say: Callable[[dict[str, Any]], None]):
         self.node = node
         self._clock = clock
-        self._lines = lines
+        self._say = say
         self._lock = threading.Lock()
 
-    def say(self, answer: dict[str, Any]) -> None:
+    def _answer(self, answer: dict[str, Any]) -> None:
         with self._lock:
-            self._lines.write(json.dumps(answer, default=str) + "\n")
-            self._lines.flush()
+            self._say(answer)
 
     def answer(self, request: dict[str, Any]) -> None:
         number, op = request.pop("id"), request.pop("op")
@@ -62,9 +62,9 @@ class Session:
             value = getattr(self, op)(**request)
         except PerdureError as error:
             told = [error.kind, error.message, error.retryable, error.details]
-            self.say({"id": number, "error": told})
+            self._answer({"id": number, "error": told})
         else:
-            self.say({"id": number, "value": value})
+            self._answer({"id": number, "value": value})
 
     def spawn(self, entry: str, host: str, args: list[Any], **options: Any) -> str:
         return self.node.spawn(entry, host, *args, **options)
@@ -141,7 +141,11 @@ def _plain(item: Any) -> Any:
 
 def run_node(connection: socket.socket) -> None:
     """Boot what the first line says, and do what the following ones ask for until they end."""
-    lines = connection.makefile("rw", encoding="utf-8")
+    lines = connection.makefile("r", encoding="utf-8")
+
+    def say(line: dict[str, Any]) -> None:
+        connection.sendall(json.dumps(line, default=str).encode() + b"\n")
+
     boot = json.loads(lines.readline())
     log = os.open(f"{boot['app']}/node.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
@@ -149,18 +153,16 @@ def run_node(connection: socket.socket) -> None:
     logging.basicConfig(level=logging.INFO)
     faults.arm(boot["fault"])
     clock = ShiftedClock(boot["wall"])
-    lines.write(json.dumps({"pid": os.getpid()}) + "\n")
-    lines.flush()
+    say({"pid": os.getpid()})
     try:
         node = Node.from_path(boot["app"], clock=clock)
         node.start()
     except Exception as error:
         text = str(error) if isinstance(error, PerdureError) else traceback.format_exc()
-        lines.write(json.dumps({"refused": text}) + "\n")
-        lines.flush()
+        say({"refused": text})
         return
-    session = Session(node, clock, lines)
-    session.say({"ready": True})
+    session = Session(node, clock, say)
+    say({"ready": True})
     for line in lines:
         request = json.loads(line)
         threading.Thread(target=session.answer, args=[request], daemon=True).start()

@@ -39,6 +39,7 @@ def test_runs_in_every_kind_of_wait_go_on(tmp_path: Path, crashes: int) -> None:
             check_journal(app)
             node.crash()
         (app / "hang-call").unlink()
+        until(lambda: len(node.do("runs")) == (len(WORKFLOWS) + 2) * RUNS)
         children = [row for row in node.do("runs") if row["parent"]]
         assert len(children) == 2 * RUNS
         listening = [row for row in children if row["entry"] == "app:listening"]

@@ -55,23 +55,24 @@ def app(tmp_path: Path) -> Path:
     return durable_app(tmp_path / "app", WORKFLOWS, entries=ENTRIES)
 
 
-def start(node: NodeProcess, **policies: Any) -> str:
+def start(node: NodeProcess, workflow_id: str = ID, **policies: Any) -> str:
     options = {f"workflow.{name}": value for name, value in policies.items()}
-    return node.spawn("app:wait", HOST, options={"workflow.id": ID, **options})
+    return node.spawn("app:wait", HOST, options={"workflow.id": workflow_id, **options})
 
 
-def end(node: NodeProcess, how: str) -> None:
-    """Bring the run to an end: completed, failed, cancelled or terminated."""
+def end(node: NodeProcess, how: str, workflow_id: str = ID) -> None:
+    """Bring the run to an end: completed, failed or terminated."""
+    pid = f"{{app:orders|{workflow_id}}}"
     if how == "terminated":
-        node.do("terminate", pid=PID)
+        node.do("terminate", pid=pid)
     else:
-        node.send(PID, "end", {"fail": how == "failed"})
+        node.send(pid, "end", {"fail": how == "failed"})
     if how == "completed":
-        assert node.result(PID) == "ended"
+        assert node.result(pid) == "ended"
     else:
         with pytest.raises(PerdureError):
-            node.result(PID)
-    assert node.row(ID)["status"] == how
+            node.result(pid)
+    assert node.row(workflow_id)["status"] == how
 
 
 @pytest.mark.parametrize("crash", [False, True])
@@ -144,31 +145,33 @@ POLICIES: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-def test_the_policies_of_workflow_ids(tmp_path: Path) -> None:
-    for row, (state, policies, outcome) in enumerate(POLICIES):
-        app = durable_app(tmp_path / str(row), WORKFLOWS)
-        with NodeProcess(app) as node:
-            assert start(node) == PID
+@pytest.mark.parametrize("crash", [False, True])
+def test_the_policies_of_workflow_ids(app: Path, crash: bool) -> None:
+    with NodeProcess(app) as node:
+        ids = [f"order-{row}" for row in range(len(POLICIES))]
+        for workflow_id, (state, _, _) in zip(ids, POLICIES, strict=True):
+            start(node, workflow_id)
             if state != "running":
-                end(node, state)
-            if row % 2:
-                node.crash()
-            first = node.row(ID)["run_id"]
+                end(node, state, workflow_id)
+        if crash:
+            node.crash()
+        for workflow_id, (state, policies, outcome) in zip(ids, POLICIES, strict=True):
+            pid, first = f"{{app:orders|{workflow_id}}}", node.row(workflow_id)
             if outcome == REFUSED:
                 with pytest.raises(PerdureError) as refused:
-                    start(node, **policies)
+                    start(node, workflow_id, **policies)
                 assert refused.value.kind == Kind.ALREADY_EXISTS, (state, policies)
-                assert refused.value.details == {"pid": PID}
+                assert refused.value.details == {"pid": pid}
             else:
-                assert start(node, **policies) == PID
-            same = node.row(ID)["run_id"] == first
+                assert start(node, workflow_id, **policies) == pid
+            same = node.row(workflow_id)["run"] == first["run"]
             assert same == (outcome != NEW), (state, policies)
             if outcome == NEW:
-                old = node.do("runs")[0]
+                old = next(row for row in node.do("runs") if row["run"] == first["run"])
                 assert old["status"] == ("terminated" if state == "running" else state)
-                end(node, "completed")
-            node.kill()
-        check_journal(app)
+                end(node, "completed", workflow_id)
+        node.kill()
+    check_journal(app)
 
 
 def test_a_policy_that_is_none_is_refused(app: Path) -> None:
