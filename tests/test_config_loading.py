@@ -100,11 +100,10 @@ def test_the_blocks_of_the_page_load_as_written(page: Path) -> None:
     worker = registry.get("app:temporal_worker").data
     assert (worker["client"], worker["journal"]) == ("app:temporal_client",) * 2
     assert worker["task_queue"] == "orders"
-    assert worker["cache"] == 256_000_000
+    assert worker["limits"]["memory"] == 512_000_000
     assert worker["retry_policy"] is None
     journal = registry.get("app:temporal_client").data
     assert journal["path"] == str(page / "data/journal")
-    assert journal["retention"] == 30 * 86_400 * SECOND
 
 
 def test_a_lifecycle_has_its_defaults(page: Path) -> None:
@@ -117,7 +116,7 @@ def test_a_lifecycle_has_its_defaults(page: Path) -> None:
         "max_attempts": 0,
     }
     assert registry.get("app:processes").data["lifecycle"] == {
-        "auto_start": False,
+        "auto_start": True,
         "start_timeout": 10 * SECOND,
         "stop_timeout": 10 * SECOND,
         "stable_threshold": 5 * SECOND,
@@ -303,6 +302,52 @@ def test_fields_of_the_wippy_runtime_are_accepted_with_a_warning(tmp_path: Path)
         f"{file}:9: app:f: pool.buffer: it has no effect here",
     ]
     assert "security" not in registry.get("app:h").data["lifecycle"]
+
+
+def test_fields_that_nothing_acts_on_yet_are_checked_and_left_out_with_a_warning(
+    tmp_path: Path,
+) -> None:
+    entries = """
+- {name: h, kind: process.host, limits: {inbox: {size: 9}}}
+- {name: j, kind: journal.lmdb, path: j, retention: 7d, payload_limit: 1MB}
+- {name: w, kind: workflow.host, journal: j, cache: 1GB}
+"""
+    registry, warnings, _ = loaded(tmp_path, entries)
+    file = tmp_path / "app.yaml"
+    assert [str(each) for each in warnings] == [
+        f"{file}:{line}: app:{field}: nothing acts on it yet"
+        for line, field in (
+            (5, "h: limits.inbox"),
+            (6, "j: payload_limit"),
+            (6, "j: retention"),
+            (7, "w: cache"),
+        )
+    ]
+    assert "inbox" not in registry.get("app:h").data["limits"]
+    assert registry.get("app:j").data.keys() == {"path", "lifecycle"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "starts"),
+    [
+        ("kind: process.host", True),
+        ("kind: journal.lmdb, path: j", True),
+        ("kind: workflow.host, journal: other", True),
+        ("kind: temporal.worker, client: other", True),
+        ("kind: terminal.host", False),
+        ("kind: process.service, process: p, host: h", False),
+    ],
+)
+def test_what_others_stand_on_starts_with_the_node(
+    tmp_path: Path, entry: str, starts: bool
+) -> None:
+    others = """
+- {name: other, kind: journal.lmdb, path: other}
+- {name: p, kind: process.lua, source: return 1}
+- {name: h, kind: process.host}
+"""
+    registry = loaded(tmp_path, f"{others}- {{name: it, {entry}}}").registry
+    assert registry.get("app:it").data["lifecycle"]["auto_start"] is starts
 
 
 def test_data_folders_with_our_names_are_no_conflict(tmp_path: Path) -> None:

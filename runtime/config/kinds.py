@@ -107,30 +107,25 @@ def _ref(*kinds: str) -> Ref:
 
 _CPUS = os.cpu_count() or 1
 
-_LIFECYCLE = Record(
-    {
-        "auto_start": Field(Flag(), False, "start with the node"),
-        "start_timeout": Field(Duration(), "10s", "a start that takes longer has failed"),
-        "stop_timeout": Field(Duration(), "10s", "after it a stop becomes a terminate"),
-        "stable_threshold": Field(Duration(), "5s", "a longer run resets the count of attempts"),
-        "requires": Field(ListOf(Ref(SERVICES)), [], "ids of services to start first"),
-        "restart": Field(
-            Record(
-                {
-                    "initial_delay": Field(Duration(), "1s", "before the first restart"),
-                    "max_delay": Field(Duration(), "90s", "no delay is longer"),
-                    "backoff_factor": Field(Number(1), 2.0, "each delay times this is the next"),
-                    "jitter": Field(Number(0, 1), 0.1, "share of the delay that is random"),
-                    "max_attempts": Field(Integer(), 0, "0: no limit"),
-                }
-            ),
-            {},
-            "when and how often to start again after a failure",
+_LIFECYCLE: Mapping[str, Field] = {
+    "start_timeout": Field(Duration(), "10s", "a start that takes longer has failed"),
+    "stop_timeout": Field(Duration(), "10s", "after it a stop becomes a terminate"),
+    "stable_threshold": Field(Duration(), "5s", "a longer run resets the count of attempts"),
+    "requires": Field(ListOf(Ref(SERVICES)), [], "ids of services to start first"),
+    "restart": Field(
+        Record(
+            {
+                "initial_delay": Field(Duration(), "1s", "before the first restart"),
+                "max_delay": Field(Duration(), "90s", "no delay is longer"),
+                "backoff_factor": Field(Number(1), 2.0, "each delay times this is the next"),
+                "jitter": Field(Number(0, 1), 0.1, "share of the delay that is random"),
+                "max_attempts": Field(Integer(), 0, "0: no limit"),
+            }
         ),
-    },
-    aliases={"depends_on": "requires"},
-    ignored=frozenset({"security", "startup", "startup_delay"}),
-)
+        {},
+        "when and how often to start again after a failure",
+    ),
+}
 
 _SOURCE = Field(Source(), doc="file:// and a path, or the source itself", required=True)
 _METHOD = Field(Text(), "", 'the function to run; "": the source itself is its body')
@@ -154,7 +149,7 @@ _RETRY_POLICY = Record(
 _WORKFLOW_HOST: Mapping[str, Field] = {
     "task_queue": Field(Text(), "", "another name to spawn on; empty: none"),
     "workers": Field(Integer(1), _CPUS, "VM workers; by default one a CPU"),
-    "cache": Field(Size(), "256MB", "of live runs; others wait on disk"),
+    "cache": Field(Size(), "256MB", "of live runs; others wait on disk", later=True),
     "limits": Field(
         Record(
             {
@@ -169,8 +164,22 @@ _WORKFLOW_HOST: Mapping[str, Field] = {
 }
 
 
-def _service(fields: Mapping[str, Field], ignored: frozenset[str] = frozenset()) -> Record:
-    return Record({**fields, "lifecycle": Field(_LIFECYCLE, {})}, ignored=ignored)
+def _service(
+    fields: Mapping[str, Field], *, auto_start: bool, ignored: frozenset[str] = frozenset()
+) -> Record:
+    """A record with `lifecycle`.
+
+    What others stand on starts with the node unless it says otherwise: a host without an owner for
+    its runs, or a journal, is of no use to anybody. What does something by itself starts when it
+    is told to.
+    """
+    doc = f"start with the node; {str(auto_start).lower()} for this kind"
+    lifecycle = Record(
+        {"auto_start": Field(Flag(), auto_start, doc), **_LIFECYCLE},
+        aliases={"depends_on": "requires"},
+        ignored=frozenset({"security", "startup", "startup_delay"}),
+    )
+    return Record({**fields, "lifecycle": Field(lifecycle, {})}, ignored=ignored)
 
 
 _NAMESPACE_DATA = EntryKind("about a namespace; plain data")
@@ -188,10 +197,15 @@ KINDS: Final[Mapping[str, EntryKind]] = {
                             "type": Field(
                                 Choice(("inline", "static", "lazy"), "pool type"),
                                 "inline",
-                                "inline: in the caller's VM; static, lazy: VMs of its own",
+                                "inline: in the caller's VM; static, lazy: VMs of its own, each"
+                                " with one call at a time",
                             ),
-                            "workers": Field(Integer(1), _CPUS, "VMs of a static pool"),
-                            "max_size": Field(Integer(1), 16, "VMs of a lazy pool, at most"),
+                            "workers": Field(
+                                Integer(1), _CPUS, "VMs of a static pool, made with the node"
+                            ),
+                            "max_size": Field(
+                                Integer(1), 16, "VMs of a lazy pool, at most, made when needed"
+                            ),
                         },
                         ignored=frozenset({"buffer", "size", "warm_start"}),
                     ),
@@ -213,7 +227,9 @@ KINDS: Final[Mapping[str, EntryKind]] = {
                 "pool": Field(
                     Record(
                         {
-                            "type": Field(Choice(("thread", "process"), "pool type"), "thread"),
+                            "type": Field(
+                                Choice(("thread",), "pool type", later=("process",)), "thread"
+                            ),
                             "workers": Field(
                                 Integer(1), None, "threads of its own; none: those all share"
                             ),
@@ -259,7 +275,9 @@ KINDS: Final[Mapping[str, EntryKind]] = {
                     Record(
                         {
                             "workers": Field(Integer(1), _CPUS, "VM workers; by default one a CPU"),
-                            "max_processes": Field(Integer(), 0, "0: no limit"),
+                            "max_processes": Field(
+                                Integer(), 0, "at the same time; 0: no limit, and faster spawns"
+                            ),
                         },
                         ignored=frozenset({"buffer_size", "queue_size"}),
                     ),
@@ -289,12 +307,14 @@ KINDS: Final[Mapping[str, EntryKind]] = {
                                     }
                                 ),
                                 {},
+                                later=True,
                             ),
                         }
                     ),
                     {},
                 ),
-            }
+            },
+            auto_start=True,
         ),
     ),
     "process.service": EntryKind(
@@ -304,7 +324,8 @@ KINDS: Final[Mapping[str, EntryKind]] = {
                 "process": Field(_ref("process.lua"), doc="id of a process.lua", required=True),
                 "host": Field(_ref("process.host"), doc="id of a process.host", required=True),
                 "input": Field(ListOf(Anything()), [], "its arguments"),
-            }
+            },
+            auto_start=False,
         ),
     ),
     "journal.lmdb": EntryKind(
@@ -312,9 +333,12 @@ KINDS: Final[Mapping[str, EntryKind]] = {
         _service(
             {
                 "path": Field(FilePath(), doc="a folder, such as data/journal", required=True),
-                "retention": Field(Duration(), "30d", "how long an ended run can be read"),
-                "payload_limit": Field(Size(), "2MB", "of one value; Temporal's limit"),
-            }
+                "retention": Field(
+                    Duration(), "30d", "how long an ended run can be read", later=True
+                ),
+                "payload_limit": Field(Size(), "2MB", "of one value; Temporal's limit", later=True),
+            },
+            auto_start=True,
         ),
     ),
     "workflow.host": EntryKind(
@@ -323,7 +347,8 @@ KINDS: Final[Mapping[str, EntryKind]] = {
             {
                 "journal": Field(_ref("journal.lmdb"), doc="id of a journal.lmdb", required=True),
                 **_WORKFLOW_HOST,
-            }
+            },
+            auto_start=True,
         ),
     ),
     "temporal.worker": EntryKind(
@@ -333,12 +358,13 @@ KINDS: Final[Mapping[str, EntryKind]] = {
                 "client": Field(_ref("journal.lmdb"), doc="id of a journal.lmdb", required=True),
                 **_WORKFLOW_HOST,
             },
+            auto_start=True,
             ignored=frozenset({"worker_options"}),
         ),
     ),
     "terminal.host": EntryKind(
         "runs one process with io on the terminal",
-        _service({}, ignored=frozenset({"hide_logs"})),
+        _service({}, auto_start=False, ignored=frozenset({"hide_logs"})),
     ),
     "registry.entry": EntryKind("plain data"),
     "ns.definition": _NAMESPACE_DATA,
