@@ -38,6 +38,10 @@ def make_app(tmp_path: Path, fields: str) -> Path:
     return durable_app(tmp_path / "app", {f"order{fields}": OLD})
 
 
+def log(app: Path) -> str:
+    return (app / "node.log").read_text(encoding="utf-8")
+
+
 def deploy(app: Path, body: str) -> None:
     (app / "order.lua").write_text(as_main(body), encoding="utf-8")
 
@@ -127,6 +131,8 @@ def test_a_failure_can_park_a_run_until_code_does_better(tmp_path: Path) -> None
         assert "oh" in node.row("run")["extra"]["problem"]
         assert [record[0] for record in node.history(pid)[len(history) :]] == ["message"]
         node.crash()
+        # It is tried again with the code of each boot: this has the same fault.
+        until(lambda: log(app).count("is suspended") == 2)
         until(lambda: node.row("run")["status"] == "suspended")
         node.kill()
     check_journal(app)

@@ -217,7 +217,8 @@ class Shard(VmWorker):
                 if not isinstance(command, c.Value):
                     effects.append(partial(self._perform, execution, command))
         execution.count(page)
-        unit.append(run, page)
+        if page:
+            unit.append(run, page)
         execution.taken()
         internal = [record for record in fresh if record[0] not in ("message", "started")]
         self.submit(unit, Flight(run, acks, effects, internal))
