@@ -154,9 +154,16 @@ class DeadLetter(NamedTuple):
     sender: str
 
 
+class Place(NamedTuple):
+    """Where in the user's source the next request is made; from a traced slot only."""
+
+    pid: str
+    source: str
+
+
 Command = (
     Call | CancelCall | StartTimer | CancelTimer | Send | Spawn | Control | Name | Value | Log | Io
-    | Signal | Answer | Ended | DeadLetter
+    | Signal | Answer | Ended | Place | DeadLetter
 )  # fmt: skip
 
 KINDS: dict[str, type[Any]] = {
@@ -174,6 +181,7 @@ KINDS: dict[str, type[Any]] = {
     "signal": Signal,
     "answer": Answer,
     "ended": Ended,
+    "place": Place,
     "dead_letter": DeadLetter,
 }
 

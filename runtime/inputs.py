@@ -29,6 +29,7 @@ class StartOptions(TypedDict, total=False):
     messages: list[tuple[str, bytes]]  #: topic and encoded arguments, delivered before it runs
     terminal: list[str]  #: command-line arguments; makes the module io work
     durable: bool  #: a workflow run; needs seed (32 bytes) and info
+    traced: bool  #: tells the source line of each of its requests
     seed: bytes
     info: dict[str, Any]
 

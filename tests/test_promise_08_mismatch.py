@@ -73,6 +73,9 @@ def test_a_change_that_does_not_fit_parks_the_run(tmp_path: Path, change: str) -
         if change == "another function":
             assert "activity_scheduled 1 app:effect" in problem, "what was recorded"
             assert "activity_scheduled 1 app:other" in problem, "what was attempted"
+            lines = as_main(CHANGES[change]).splitlines()
+            line = 1 + next(i for i, text in enumerate(lines) if "app:other" in text)
+            assert problem.endswith(f"order.lua:{line}"), "where the code did it"
         node.kill()
     check_journal(app)
     assert [effect.function for effect in effects(app)] == ["old"]

@@ -7,7 +7,7 @@ from typing import Any
 from hosts.durable.execution import Activity, Execution
 from hosts.durable.records import END_RECORDS, Record, Replay, input_of, record_of
 from runtime import inputs
-from runtime.commands import Command
+from runtime.commands import Command, Place
 from runtime.inputs import Input, StartOptions
 
 
@@ -18,16 +18,22 @@ class Mismatch(Exception):
         position: which command of the run differs, from 1.
         recorded: the record in the history, or None when the code gave more.
         attempted: the record of what the code did, or None when it gave less.
+        source: "file:line" of what the code did, where that is known.
     """
 
     def __init__(self, position: int, recorded: Record | None, attempted: Record | None) -> None:
-        super().__init__(
-            f"command {position}: the history has {shown(recorded)}, "
-            f"the code did {shown(attempted)}"
-        )
+        super().__init__()
         self.position = position
         self.recorded = recorded
         self.attempted = attempted
+        self.source = ""
+
+    def __str__(self) -> str:
+        place = f" at {self.source}" if self.source else ""
+        return (
+            f"command {self.position}: the history has {shown(self.recorded)}, "
+            f"the code did {shown(self.attempted)}{place}"
+        )
 
 
 def start_input(pid: str, definition: str, started: dict[str, Any]) -> Input:
@@ -52,14 +58,31 @@ def machine_input(pid: str, definition: str, record: Record) -> Input:
     return input_of(pid, record)
 
 
-def replay_steps(execution: Execution, replay: Replay) -> list[Input]:
-    """The whole history as one batch of steps."""
-    batch = []
+def line_of(commands: list[Command], position: int) -> str:
+    """The source line of a command, from the commands of a traced replay; "" when it has none."""
+    source, count = "", 0
+    for command in commands:
+        if isinstance(command, Place):
+            source = command.source
+        elif record_of(command) is not None:
+            count += 1
+            if count == position:
+                return source
+            source = ""
+    return ""
+
+
+def replay_steps(execution: Execution, replay: Replay, *, traced: bool = False) -> list[Input]:
+    """The whole history as one batch of steps; a traced one tells the source line of requests."""
+    batch: list[Input] = []
     for step in replay.steps:
         values = [(record[1], record[2]) for record in step.commands if record[0] == "value"]
         step_inputs = [
             machine_input(execution.pid, execution.definition, record) for record in step.inputs
         ]
+        if traced and not batch:
+            # The first input of a history is its start; options come last in it.
+            step_inputs[0][4]["traced"] = True
         batch.append(
             inputs.step(execution.pid, step.now, values, step_inputs, step.length, step.size)
         )

@@ -11,6 +11,7 @@ from hosts.durable.execution import Execution
 from journal.errors import BadRecordError
 from journal.records import RunRow
 from journal.unit import Unit
+from runtime import inputs
 from runtime.errors import Kind, PerdureError
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class Runs:
         try:
             history.check(replay, own)
         except history.Mismatch as mismatch:
+            mismatch.source = self._line_of(execution, replay, mismatch.position)
             unit = Unit()
             self.park(execution, str(mismatch), unit)
             self._shard.submit(unit)
@@ -99,6 +101,15 @@ class Runs:
             if execution.waiting:
                 self._shard.wake(execution)
         return execution
+
+    def _line_of(self, execution: Execution, replay: records.Replay, position: int) -> str:
+        """Where in the source a command of a replay is issued: replay it again, traced."""
+        machine = self._shard.machine
+        machine.step([inputs.drop(execution.pid)])
+        _, commands = machine.step(history.replay_steps(execution, replay, traced=True))
+        machine.step([inputs.drop(execution.pid)])
+        own = [command for command in commands if command.pid == execution.pid]
+        return history.line_of(own, position)
 
     def _go_on(self, execution: Execution) -> None:
         """The code that is loaded now fits the history of a parked run."""

@@ -31,7 +31,7 @@ function inputs.start(pid, entry, args, options)
   if slot.is_process then S.live = S.live + 1 end
   slot.outcome, slot.terminal = outcome, options.terminal
   if slot.durable then
-    slot.seed, slot.info = options.seed, options.info
+    slot.seed, slot.info, slot.traced = options.seed, options.info, options.traced
     slot.now, slot.started = options.now, options.now
   end
   local watchers, links, messages = options.watchers or {}, options.links or {}, options.messages or {}

@@ -33,7 +33,7 @@ local function optional_str(text) return text and str(text) or NIL end
 local H = {}
 for n = 2, 12 do H[n] = header(n) end
 local O = {}
-for op in ("call cancel_call timer cancel_timer send spawn control name value log io signal answer ended dead_letter"):gmatch("%S+") do
+for op in ("call cancel_call timer cancel_timer send spawn control name value log io signal answer ended place dead_letter"):gmatch("%S+") do
   O[op] = str(op)
 end
 
@@ -92,3 +92,5 @@ function S.emit_ended(pid, ok, value)
 end
 
 function S.emit_dead_letter(pid, topic, from) add(H[4] .. O.dead_letter .. str(pid) .. str(topic) .. str(from)) end
+
+function S.emit_place(pid, source) add(H[3] .. O.place .. str(pid) .. str(source)) end

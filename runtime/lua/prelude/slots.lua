@@ -61,6 +61,7 @@ function S.entry_of(slot) return slot.proto.id end
 function S.next_seq(slot)
   local seq = slot.seq + 1
   slot.seq = seq
+  if slot.traced then S.emit_place(slot.pid, S.user_line()) end
   return seq
 end
 

@@ -2,6 +2,7 @@
 -- happening.
 --
 -- S.trace_of(co) -> text      as S.trace (see errors.lua), of a coroutine that is dead or waits
+-- S.user_line() -> text       "file:line" where user code called into the runtime, "?" if nowhere
 -- S.deadlock(slot) -> error   names what each task of the slot waits for
 -- S.waits[function] = text    what a task does whose stack has this function of the prelude
 -- S.explain(value, co) -> value   what was raised in `co` (default: the running coroutine, from an error handler); Lua's words
@@ -31,6 +32,15 @@ function S.trace_of(co)
     info = getinfo(co, level, "Sln")
   end
   return concat(lines, "\n")
+end
+
+function S.user_line()
+  for level = 2, 200 do
+    local info = getinfo(level, "Sl")
+    if not info then break end
+    if not is_ours(info) then return info.short_src .. ":" .. info.currentline end
+  end
+  return "?"
 end
 
 local function describe(co)
