@@ -231,10 +231,17 @@ def pool_id(entry: str) -> str:
 
 
 def _encode_error(error: PerdureError) -> bytes:
-    """An error whose details cannot travel goes without them."""
+    """An error of user code; what of it cannot travel goes without it, or escaped."""
     try:
         return encode(error)
     except PerdureError:
         return encode(
-            PerdureError(error.kind, error.message, error.retryable, None, trace=error.trace)
+            PerdureError(
+                _text(error.kind), _text(error.message), error.retryable, trace=_text(error.trace)
+            )
         )
+
+
+def _text(value: object) -> str:
+    """As UTF-8 can hold it: file names, for one, may bring surrogates along."""
+    return str(value).encode(errors="backslashreplace").decode()

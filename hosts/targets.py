@@ -49,7 +49,12 @@ def resolve(entry_id: str, target: str, folder: Path) -> Callable[..., Any]:
 
 def _import(entry_id: str, target: str, name: str, folder: Path) -> ModuleType:
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
+        if hidden := _hidden(module, name, folder):
+            raise _invalid(entry_id, target, hidden)
+        return module
+    except PerdureError:
+        raise
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise _import_raised(entry_id, target, error) from error
@@ -60,6 +65,19 @@ def _import(entry_id: str, target: str, name: str, folder: Path) -> ModuleType:
         raise _invalid(entry_id, target, f"{what}; {hint}") from None
     except (Exception, SystemExit) as error:
         raise _import_raised(entry_id, target, error) from error
+
+
+def _hidden(module: ModuleType, name: str, folder: Path) -> str:
+    """What is wrong when the application has a module of this name, and another one was found."""
+    file = getattr(module, "__file__", None)
+    own = folder.joinpath(*name.split("."))
+    there = own.with_suffix(".py").exists() or (own / "__init__.py").exists()
+    if not there or (file is not None and folder.resolve() in Path(file).resolve().parents):
+        return ""
+    return (
+        f"is hidden: {file or 'a built-in module'} has the same name as the application's own "
+        f"{name}; rename that of the application"
+    )
 
 
 def _import_raised(entry_id: str, target: str, error: BaseException) -> PerdureError:

@@ -107,7 +107,7 @@ def corrupt(path: str, problem: str) -> JournalCorruptError:
     """The error for damage to the LMDB file itself, with its remedy."""
     return JournalCorruptError(
         f"journal {path}: {problem}: run `perdure journal verify {path}` to see what is readable, "
-        "and restore a copy made by `perdure journal backup`"
+        "and restore a copy of the folder"
     )
 
 

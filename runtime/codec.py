@@ -242,4 +242,12 @@ def _read_extension(code: int, body: bytes) -> PerdureError:
     if code != _ERROR_EXT:
         raise PerdureError(Kind.INVALID, f"not a value of this runtime: extension {code}")
     kind, message, retryable, details, context, trace = decode(body)
-    return PerdureError(kind, message, retryable, details, context=context, trace=trace)
+    return PerdureError(
+        _shown(kind), _shown(message), retryable, details,
+        context=_shown(context), trace=_shown(trace),
+    )  # fmt: skip
+
+
+def _shown(text: str | bytes) -> str:
+    """Text of an error; bytes that are not UTF-8, which Lua's strings may hold, are escaped."""
+    return text.decode(errors="backslashreplace") if isinstance(text, bytes) else text

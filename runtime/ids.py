@@ -72,6 +72,10 @@ def is_pid(text: str) -> bool:
 
 def check_name(text: str, what: str) -> None:
     """Raise PerdureError INVALID unless `text` can be a name or a workflow id."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise PerdureError(Kind.INVALID, f"{what} {text!a} is not valid text") from None
     bad = RESERVED.intersection(text)
     if not text or bad:
         found = f"contains {' '.join(sorted(bad))}" if bad else "is empty"

@@ -296,6 +296,8 @@ class Node:
 
         Raises PerdureError: what the function failed with, NOT_FOUND, or TIMEOUT.
         """
+        if self._stopped:
+            raise PerdureError(Kind.UNAVAILABLE, "the node was stopped")
         inherited = encode(dict(context)) if context is not None else None
         payload = encode_args(args)
         limit = None if timeout is None else int(timeout * 1e9)

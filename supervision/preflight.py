@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Mapping
 
@@ -37,6 +38,7 @@ def preflight(
                     entry, f'{definition.chunk} defines no function "{definition.method}"', hint
                 )
             )
+    problems += _shared_journals(registry)
     for entry in registry.of_kind("function.python"):
         try:
             python.add(entry.id, entry.data["target"], entry.data["pool"])
@@ -57,3 +59,15 @@ def _place_of(error: PerdureError) -> str:
 
 def _problem(entry: Entry, message: str, hint: str) -> Problem:
     return Problem(entry.file, entry.line, entry.id, message, hint)
+
+
+def _shared_journals(registry: Registry) -> list[Problem]:
+    """Journals of one application that mean the same folder."""
+    owners: dict[str, str] = {}
+    problems = []
+    for entry in registry.of_kind("journal.lmdb"):
+        owner = owners.setdefault(os.path.realpath(entry.data["path"]), entry.id)
+        if owner != entry.id:
+            text = f"path is that of {owner}: a journal has one owner"
+            problems.append(_problem(entry, text, "give it a folder of its own"))
+    return problems

@@ -176,7 +176,7 @@ def test_a_cut_file_is_refused_with_the_remedy(tmp_path: Path, share: float) -> 
     data = tmp_path / "data.mdb"
     size = int(data.stat().st_size * share)
     os.truncate(data, size)
-    with pytest.raises(JournalCorruptError, match="perdure journal backup"):
+    with pytest.raises(JournalCorruptError, match="restore a copy"):
         Journal.open(tmp_path)
     assert data.stat().st_size == size
 

@@ -12,6 +12,7 @@ import click
 
 from supervision.cli import live
 from supervision.cli.check import check
+from supervision.cli.journal import journal
 from supervision.cli.run import run
 from supervision.cli.workflows import workflows
 
@@ -28,8 +29,8 @@ def _version() -> str:
 def main() -> None:
     """Run applications of processes, functions and durable workflows, and look into live ones.
 
-    APP is a folder with YAML files. Commands other than run and check speak to the node that runs
-    the application in the current folder, or in the one that --app or --data names.
+    APP is a folder with YAML files. Commands other than run, check and journal speak to the node
+    that runs the application in the current folder, or in the one that --app or --data names.
 
     Exit codes: 0 done, 1 failed, 2 usage or configuration.
     """
@@ -38,5 +39,5 @@ def main() -> None:
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
-for command in (run, check, workflows, *live.COMMANDS):
+for command in (run, check, workflows, journal, *live.COMMANDS):
     main.add_command(command)
