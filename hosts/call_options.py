@@ -47,8 +47,12 @@ class CallOptions(NamedTuple):
     retry: Retry | None = None
 
     @classmethod
-    def read(cls, raw: Mapping[str, Any]) -> CallOptions:
+    def read(cls, raw: Any) -> CallOptions:
         """`timeout` and `retry` as lua-api.md has them. Raises PerdureError INVALID."""
+        if not isinstance(raw, Mapping):
+            if not raw:  # an empty table is also an empty list
+                return cls()
+            raise PerdureError(Kind.INVALID, f"the options of a call are {raw!r}: give a table")
         own = {name: raw[name] for name in raw if not name.startswith(_OF_ACTIVITIES)}
         _check_names("a function call", own, cls._fields)
         retry = own.get("retry")

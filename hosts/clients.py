@@ -18,6 +18,8 @@ from runtime.routing.router import Router, SpawnRequest, reply_of
 
 #: Host part of the PIDs of Python callers. It has no namespace, so no entry can have the same.
 HOST: Final = "python"
+#: PID of all who wait for answers.
+_CALLER: Final = f"{{{HOST}|caller}}"
 
 Done = Callable[[bool, bytes], None]
 
@@ -38,15 +40,15 @@ class Clients:
         """A reply address; `done(ok, encoded value)` is called once, on some thread of a host."""
         number = next(self._numbers)
         self._waiting[number] = done
-        return (f"{{{HOST}|caller}}", number)
+        return (_CALLER, number)
 
     def forget(self, reply: ReplyTo) -> None:
         """Nobody waits for that answer any more."""
         self._waiting.pop(reply[1], None)
 
     def waits(self, reply: ReplyTo) -> bool:
-        """Whether somebody waits for an answer that goes to a Python caller."""
-        return reply[1] in self._waiting
+        """Whether somebody waits for an answer; of Lua code that is always so."""
+        return reply[0] != _CALLER or reply[1] in self._waiting
 
     def close(self) -> None:
         """The node has stopped: whoever still waits hears that."""

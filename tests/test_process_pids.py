@@ -111,6 +111,13 @@ def test_results_are_kept_up_to_a_size() -> None:
     assert [_kept(results, str(number)) for number in range(3)] == [False, True, True]
 
 
+def test_those_who_gave_up_are_forgotten() -> None:
+    results = Results(FakeClock(), lambda reply: reply[1] == 7)
+    for number in range(1000):
+        assert results.get("p", ("{python|caller}", number)) is None
+    assert len(results.take_waiting("p")) <= 64
+
+
 def test_who_waits_for_a_result_gets_it() -> None:
     results = Results(FakeClock())
     one, two = ("{python|caller}", 1), ("{python|caller}", 2)

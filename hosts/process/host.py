@@ -67,7 +67,7 @@ class ProcessHost:
         self._timers = timers
         self._worker_count = workers
         self._max_processes = max_processes
-        self._results = Results(timers.clock)
+        self._results = Results(timers.clock, clients.waits)
         performer = Performer(host_id, router, calls, timers, self.deliver, self._ended, terminal)
         self._vms = Vms(
             host_id, boot, definitions, router, timers.clock, performer, fuel=fuel, memory=memory

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from runtime.clock import Clock
@@ -15,6 +16,9 @@ KEPT: Final = 10_000
 KEPT_FOR: Final = 600_000_000_000
 KEPT_BYTES: Final = 64 << 20
 
+#: Those who wait for one process are looked through each time they are so many more.
+_LOOKED_THROUGH: Final = 64
+
 
 class Result(NamedTuple):
     """How a process ended: whether well, and with which encoded value or error."""
@@ -24,10 +28,15 @@ class Result(NamedTuple):
 
 
 class Results:
-    """The results of one host, by PID. Safe to call from any thread."""
+    """The results of one host, by PID. Safe to call from any thread.
 
-    def __init__(self, clock: Clock) -> None:
+    Args:
+        waits: whether somebody still waits for an answer at that address.
+    """
+
+    def __init__(self, clock: Clock, waits: Callable[[ReplyTo], bool] = lambda reply: True) -> None:
         self._clock = clock
+        self._waits = waits
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, tuple[int, Result]] = OrderedDict()
         self._bytes = 0
@@ -47,7 +56,11 @@ class Results:
             self._forget()
             if pid in self._kept:
                 return self._kept[pid][1]
-            self._waiting.setdefault(pid, []).append(reply)
+            waiting = self._waiting.setdefault(pid, [])
+            waiting.append(reply)
+            if len(waiting) % _LOOKED_THROUGH == 0:
+                # Who asks again and again with a short timeout leaves these behind.
+                waiting[:] = filter(self._waits, waiting)
             return None
 
     def give_up(self, pid: str, reply: ReplyTo) -> bool:
