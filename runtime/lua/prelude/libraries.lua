@@ -12,6 +12,7 @@ local os_time, os_date = os.time, os.date
 
 local LONG <const> = 4096 -- bytes or elements from which on work is charged
 local MAX_TEXT <const> = 64 * 1024 * 1024
+local MAX_RESULTS <const> = 100000 -- of unpack: the stack has room for a million values, of all calls together
 
 -- string ------------------------------------------------------------------------------------------
 
@@ -102,6 +103,7 @@ local tables = {
 function tables.unpack(t, first, last)
   if S.own_name(t) then error("bad argument #1 to 'unpack' (table expected, got " .. S.own_name(t) .. ")", 2) end
   local size = (math_type(last) and last or raw_type(t) == "table" and rawlen(t) or 0) - (math_type(first) and first or 1)
+  if size > MAX_RESULTS then error("too many results to unpack", 2) end
   if size > LONG then charge(size) end
   return unpack(t, first, last)
 end
