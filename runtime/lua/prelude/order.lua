@@ -42,8 +42,9 @@ local function is_list(t, length)
   return count == length
 end
 
--- The keys of t in order: a list, or nil and the length when they are 1 … length.
-local function ordered_keys(t)
+-- The keys of t in order: a list, or nil and the length when they are 1 … length. `where` and `level` say
+-- what user code called, and how many frames up it is.
+local function ordered_keys(t, where, level)
   local length = rawlen(t)
   if is_list(t, length) then return nil, length end
   local numbers = S.current.object_numbers
@@ -57,7 +58,7 @@ local function ordered_keys(t)
     elseif foreign == nil then
       foreign = key
     else
-      error("pairs: this table has two or more keys that are tables or functions; a workflow has no order for them that a replay would give again: use numbers, strings or booleans as keys", 4)
+      error(where .. ": this table has two or more keys that are tables or functions; a workflow has no order for them that a replay would give again: use numbers, strings or booleans as keys", level)
     end
   end
   if kind == "number" or kind == "string" then sort(keys) else sort(keys, before) end
@@ -93,7 +94,7 @@ end
 
 function S.durable_pairs(t)
   check("pairs", t)
-  return iterator(t, ordered_keys(t)), t, nil
+  return iterator(t, ordered_keys(t, "pairs", 3)), t, nil
 end
 
 -- next has no state of its own: the keys of a table that is being walked are kept, with their positions.
@@ -105,7 +106,7 @@ local function walk_of(slot, t, fresh)
   end
   local walk = walks[t]
   if fresh or not walk then
-    local keys, length = ordered_keys(t)
+    local keys, length = ordered_keys(t, "next", 4)
     walk = { keys = keys, length = length, position = {} }
     if keys then
       for i = 1, #keys do walk.position[keys[i]] = i end
