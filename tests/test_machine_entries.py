@@ -83,6 +83,41 @@ def test_an_error_object_keeps_itself() -> None:
     assert error == PerdureError("Conflict", "m", False, {"a": 1})
 
 
+WRONG_ARGUMENTS = {
+    "string.sub('x', {})": "bad argument #2 to 'sub' (number expected, got table)",
+    "('x'):rep({})": "bad argument #2 to 'rep' (integer expected, got table)",
+    "string.upper()": "bad argument #1 to 'upper' (string expected, got nil)",
+    "string.format('%d', 'x')": "bad argument #2 to 'format' (number expected, got string)",
+    "string.format('%y', 1)": "invalid conversion '%y' to 'format'",
+    "table.concat({{}})": "invalid value (table) at index 1 in table for 'concat'",
+    "table.insert(1, 2)": "bad argument #1 to 'insert' (table expected, got number)",
+    "utf8.char(-1)": "bad argument #1 to 'char' (value out of range)",
+    "os.date('%Ez')": "bad argument #1 to 'date' (invalid conversion specifier '%Ez')",
+    "setmetatable(1, {})": "bad argument #1 to 'setmetatable' (table expected, got number)",
+    "setmetatable({}, 1)": "bad argument #2 to 'setmetatable' (nil or table expected, got number)",
+    "next(1)": "bad argument #1 to 'next' (table expected, got number)",
+    "pairs(nil)": "bad argument #1 to 'pairs' (table expected, got nil)",
+    "math.floor({})": "bad argument #1 to 'floor' (number expected, got table)",
+    "load(5)": "bad argument #1 to 'load' (string expected, got number)",
+    "coroutine.wrap(5)": "bad argument #1 to 'wrap' (function expected, got number)",
+    "coroutine.resume(5)": "bad argument #1 to 'resume' (thread expected, got number)",
+}
+
+
+@pytest.mark.parametrize("call", WRONG_ARGUMENTS)
+def test_wrong_arguments_are_blamed_on_the_line_of_the_call(call: str) -> None:
+    expected = f"main.lua:2: {WRONG_ARGUMENTS[call]}"
+    assert error_of(lambda: run(f"\n{call}")).message == expected
+    assert run(f"local ok, e = pcall(function()\n{call} end) return e") == expected
+    assert (
+        run(
+            f"local co = coroutine.create(function()\n{call} end) return select(2, "
+            f"coroutine.resume(co))"
+        )
+        == expected
+    )
+
+
 def test_a_failure_has_the_traceback_of_user_code_only() -> None:
     source = """local function inner(t)
   return t.a.b

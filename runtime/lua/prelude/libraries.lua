@@ -6,7 +6,7 @@ local S = ...
 local raw_type, raw_tostring, raw_next, error, select = type, tostring, next, error, select
 local find, format, gmatch, pack, sub = string.find, string.format, string.gmatch, string.pack, string.sub
 local unpack, rawlen = table.unpack, rawlen
-local math_type, tonumber = math.type, tonumber
+local math_type, tointeger, tonumber = math.type, math.tointeger, tonumber
 local charge, is_error = S.charge, S.is_error
 local os_time, os_date = os.time, os.date
 
@@ -153,7 +153,7 @@ local function utc_time(t)
     local value = t[name]
     if value == nil then value = default end
     local number = tonumber(value)
-    local whole = number and math.tointeger(number)
+    local whole = number and tointeger(number)
     if not whole then error("field '" .. name .. "' " .. (value == nil and "missing in date table" or "is not an integer"), 3) end
     return whole
   end
