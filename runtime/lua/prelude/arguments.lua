@@ -67,9 +67,13 @@ end
 
 local SCALAR = { string = true, number = true, boolean = true, ["nil"] = true }
 
+local NONE = {}
+
 -- Copies of values for another slot: how many, and the list of them; or nil and the error.
 function S.copy_values(...)
-  local values, count = { ... }, select("#", ...)
+  local count = select("#", ...)
+  if count == 0 then return 0, NONE end
+  local values = { ... }
   for i = 1, count do
     local value = values[i]
     if not SCALAR[type(value)] then

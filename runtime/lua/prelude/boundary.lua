@@ -155,10 +155,10 @@ function S.inspect(id)
   local proto, err = S.proto(id)
   if not proto then return nil, err:message() end
   local names
-  local checked = { id = id, globals = proto.globals, start = function() names = proto.offers() end }
+  local checked = { id = id, globals = proto.globals, enter = function() return function() names = proto.offers() end end }
   local slot = S.new_slot(checked, "{check|" .. id .. "}", nil, "", true)
   slot.seed, slot.info, slot.now, slot.started = ("\0"):rep(32), {}, 0, 0
-  S.start_main(slot, nil, 0)
+  S.start_main(slot, {}, 0)
   S.run_step(slot)
   inputs.drop(slot.pid)
   S.take_commands()

@@ -42,9 +42,10 @@ local function copy(v, depth)
   end
   local result = {}
   for k, item in next, v do
-    if type(item) == "table" then
+    local of = type(item)
+    if of == "table" then
       item = copy(item, depth + 1)
-    elseif not SCALAR[type(item)] then
+    elseif not SCALAR[of] then
       item = nil
     end
     if not SCALAR[type(k)] then

@@ -29,7 +29,7 @@ local function check(object, name)
 end
 
 function payload_methods.data(payload)
-  check(payload, "data")
+  if getmetatable(payload) ~= payload_mt then check(payload, "data") end
   return payload[VALUE]
 end
 function payload_methods.get_format() return "lua/any" end
@@ -84,11 +84,14 @@ function methods.from(message)
 end
 
 function methods.payload(message)
-  check(message, "payload")
-  local _, _, count, value = S.message_parts(message)
-  if count == 0 then return nil end
-  if count == 1 then return new_payload(value) end
-  local list = {}
-  for i = 1, count do list[i] = new_payload(value[i]) end
+  local mt = getmetatable(message)
+  if mt == table_mt or mt == plain_mt and not message[COUNT] then
+    return setmetatable({ [VALUE] = message[VALUE] }, payload_mt)
+  elseif mt ~= list_mt then
+    check(message, "payload")
+    return nil
+  end
+  local list, value = {}, message[VALUE]
+  for i = 1, message[COUNT] do list[i] = new_payload(value[i]) end
   return list
 end

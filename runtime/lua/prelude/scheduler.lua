@@ -20,7 +20,7 @@
 -- S.run_slice(budget) -> more        S.run_step(slot)
 local S = ...
 local close, resume, yield = coroutine.close, coroutine.resume, coroutine.yield
-local error, huge = error, math.huge
+local error, huge, unpack = error, math.huge, table.unpack
 local new_coroutine, FUEL = S.new_coroutine, S.fuel
 
 local OUT_OF_MEMORY <const> = "not enough memory"
@@ -59,7 +59,7 @@ local pool, pooled = {}, 0
 
 local function main(arguments, count)
   while true do
-    arguments, count = yield(OVER, S.current.proto.start(arguments, count))
+    arguments, count = yield(OVER, S.current.proto.enter()(unpack(arguments, 1, count)))
   end
 end
 

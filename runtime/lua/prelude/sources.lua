@@ -6,7 +6,7 @@
 -- called with the arguments.
 local S = ...
 local load, pairs, type, rawget, rawset, setmetatable = load, pairs, type, rawget, rawset, setmetatable
-local unpack, error, tostring, sort, concat = table.unpack, error, tostring, table.sort, table.concat
+local error, tostring, sort, concat = error, tostring, table.sort, table.concat
 local sub = string.sub
 
 local definitions = {} -- [id] = {kind, source, chunk, method, modules = {}, imports = {alias = id}, inline}
@@ -147,7 +147,7 @@ local function method_of(exports, env, method)
   return nil
 end
 
--- The compiled definition of an entry; proto.start(arguments, count) runs it as a task.
+-- The compiled definition of an entry, or nil, err.
 function S.proto(id)
   local proto = protos[id]
   if proto then return proto end
@@ -159,22 +159,16 @@ function S.proto(id)
   proto, err = prepare(id, definition, definition.kind == "workflow.lua")
   if not proto then return nil, err end
   local method, body, new_env = definition.method, proto.body, proto.new_env
-  if method == "" then
-    function proto.start(arguments, count)
-      local env = new_env()
-      S.current.env = env
-      return body(env)(unpack(arguments, 1, count))
+  -- The main of a slot: a fresh chunk, or its method.
+  function proto.enter()
+    local env = new_env()
+    S.current.env = env
+    if method == "" then return body(env) end
+    local f = method_of(body(env)(), env, method)
+    if not f then
+      return error(S.new_error("Invalid", id .. ': its source defines no function "' .. method .. '"'), 0)
     end
-  else
-    function proto.start(arguments, count)
-      local env = new_env()
-      S.current.env = env
-      local f = method_of(body(env)(), env, method)
-      if not f then
-        return error(S.new_error("Invalid", id .. ': its source defines no function "' .. method .. '"'), 0)
-      end
-      return f(unpack(arguments, 1, count))
-    end
+    return f
   end
   -- For checks: nil when the method is there, else the names of the functions that are.
   function proto.offers()
