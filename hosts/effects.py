@@ -84,6 +84,17 @@ def name(router: Router, command: c.Name) -> None:
         router.refuse(reply, error)
 
 
+def ask(router: Router, command: c.Ask) -> None:
+    """Ask the Python half of a module."""
+    reply = (command.pid, command.seq)
+    router.ask(command.module, command.verb, command.pid, command.args, reply)
+
+
+def tell(router: Router, command: c.Tell) -> None:
+    """Tell the Python half of a module."""
+    router.ask(command.module, command.verb, command.pid, command.args)
+
+
 def log(command: c.Log) -> None:
     """Write a line of user code to the node's log, with its PID."""
     fields = decode(command.fields) if command.fields is not None else None

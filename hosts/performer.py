@@ -59,6 +59,8 @@ class Performer:
             c.Spawn: lambda command: router.spawn(effects.spawn_request(command)),
             c.Control: partial(effects.control, router),
             c.Name: partial(effects.name, router),
+            c.Ask: partial(effects.ask, router),
+            c.Tell: partial(effects.tell, router),
             c.Log: effects.log,
             c.Io: self._io,
             c.Signal: lambda command: router.deliver(inputs.signal(command.pid, command.event)),
@@ -92,6 +94,7 @@ class Performer:
         for pid in [*self._pending_calls, *self._pending_timers]:
             if pid.startswith(prefix):
                 self._drop(pid)
+        self._router.lost(prefix)
 
     def _drop(self, pid: str) -> None:
         for cancel in list(self._pending_calls.pop(pid, {}).values()):

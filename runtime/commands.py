@@ -98,6 +98,25 @@ class Name(NamedTuple):
     target: str | None
 
 
+class Ask(NamedTuple):
+    """Ask the Python half of a module (`store`, `env` …) for something; answered."""
+
+    pid: str
+    seq: int
+    module: str
+    verb: str
+    args: bytes
+
+
+class Tell(NamedTuple):
+    """Tell the Python half of a module something; nobody waits, and no history keeps it."""
+
+    pid: str
+    module: str
+    verb: str
+    args: bytes
+
+
 class Value(NamedTuple):
     """A value that differs from run to run was drawn; a workflow's history keeps it."""
 
@@ -162,8 +181,8 @@ class Place(NamedTuple):
 
 
 Command = (
-    Call | CancelCall | StartTimer | CancelTimer | Send | Spawn | Control | Name | Value | Log | Io
-    | Signal | Answer | Ended | Place | DeadLetter
+    Call | CancelCall | StartTimer | CancelTimer | Send | Spawn | Control | Name | Ask | Tell
+    | Value | Log | Io | Signal | Answer | Ended | Place | DeadLetter
 )  # fmt: skip
 
 KINDS: dict[str, type[Any]] = {
@@ -175,6 +194,8 @@ KINDS: dict[str, type[Any]] = {
     "spawn": Spawn,
     "control": Control,
     "name": Name,
+    "ask": Ask,
+    "tell": Tell,
     "value": Value,
     "log": Log,
     "io": Io,

@@ -65,6 +65,11 @@ def control(
     return ["control", pid, verb, sender, reason, reply[0], reply[1]]
 
 
+def events(pid: str, subscription: int, batch: list[bytes], dropped: int) -> Input:
+    """Events of the bus, each an encoded map; `dropped` counts all that were lost before them."""
+    return ["events", pid, subscription, batch, dropped]
+
+
 def name(pid: str, name: str, reply: ReplyTo) -> Input:
     """Somebody else gives the slot a name; it says so by a command Name, `hold`."""
     return ["name", pid, name, None, None, reply[0], reply[1]]

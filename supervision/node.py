@@ -17,6 +17,7 @@ from hosts.clients import Clients
 from hosts.definitions import definitions
 from hosts.durable.host import WorkflowHost
 from hosts.functions import PythonFunctions
+from hosts.modules.events import EventBus
 from hosts.process.actor import ProcessActor
 from hosts.process.host import ProcessHost
 from hosts.timers import Timers, TimerThread
@@ -91,6 +92,8 @@ class Node:
         self.router = Router()
         self.clients = Clients(self.router)
         self.router.attach(self.clients)
+        self.events = EventBus(self.router)
+        self.router.provide("events", self.events)
         self._definitions = definitions(self.registry)
         self._python = PythonFunctions(loaded.source_folder, self.timers)
         self._actors: dict[str, ProcessActor] = {}

@@ -69,6 +69,7 @@ WORDS: list[tuple[Record, str]] = [
     ),
     (["control_sent", 5, "cancel", "{h|1}", "late"], "request 5: cancel {h|1}: late"),
     (["name_requested", 6, "register", "me", None], 'request 6: register the name "me"'),
+    (["asked", 6, "env", "get", encode_args(["PORT"])], 'request 6: env get ["PORT"]'),
     (["answered", 6, True, encode(True)], "request 6 was answered: true"),
     (["event", encode({"kind": "pid.exit"})], 'event {"kind": "pid.exit"}'),
     (["cancel_requested", "{h|1}", "enough"], "asked to end from {h|1}: enough"),

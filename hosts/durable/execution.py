@@ -16,7 +16,9 @@ from runtime import commands as c
 _ACTIVITY_ENDS = frozenset(
     {"activity_completed", "activity_failed", "activity_timed_out", "activity_cancelled"}
 )
-_REQUESTS = frozenset({"message_sent", "child_requested", "control_sent", "name_requested"})
+_REQUESTS = frozenset(
+    {"message_sent", "child_requested", "control_sent", "name_requested", "asked"}
+)
 _ANSWERS = frozenset({"message_answered", "child_started", "answered"})
 
 

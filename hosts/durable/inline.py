@@ -86,6 +86,7 @@ class InlineFunctions:
         calls, self._calls = self._calls, {}
         self.inputs.clear()
         self._fresh.clear()
+        self._performer.lost(f"{{{self.id}|")
         for call in calls.values():
             call.done(False, encode(error))
 

@@ -23,7 +23,7 @@ RUN_UNIT: Final = 1 << 32
 
 _ANSWER_RECORDS = {"message_sent": "message_answered", "child_requested": "child_started"}
 
-Request = TypeVar("Request", c.Send, c.Spawn, c.Control, c.Name)
+Request = TypeVar("Request", c.Send, c.Spawn, c.Control, c.Name, c.Ask)
 
 
 def _of_run(command: Request, run: int) -> Request:
@@ -56,11 +56,15 @@ class Outbox:
             effects.control(router, _of_run(command, run))
         elif isinstance(command, c.Name):
             effects.name(router, _of_run(command, run))
+        elif isinstance(command, c.Ask):
+            effects.ask(router, _of_run(command, run))
 
     def silent(self, command: c.Command) -> None:
         """Do what leaves no trace in the history."""
         if isinstance(command, c.Log):
             effects.log(command)
+        elif isinstance(command, c.Tell):
+            effects.tell(self._shard.parts.router, command)
 
     def answer_record(self, request: Record, seq: int, ok: bool, value: bytes) -> Record:
         """The record of the answer to a request."""

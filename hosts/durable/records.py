@@ -14,6 +14,7 @@ at what workflow time, then a record of each command that the step gave. Records
     timer_started seq ns                               timer_cancelled seq
     message_sent seq dest topic args                   child_requested seq entry host args flags
     name … control_sent seq verb dest reason                  name_requested seq verb name target
+    asked seq module verb args
     value kind value                                   completed|failed|cancelled value
 """
 
@@ -41,6 +42,7 @@ COMMAND_RECORDS: Final[dict[type[Any], str]] = {
     c.Spawn: "child_requested",
     c.Control: "control_sent",
     c.Name: "name_requested",
+    c.Ask: "asked",
     c.Value: "value",
 }
 _COMMANDS: Final = {record: command for command, record in COMMAND_RECORDS.items()}

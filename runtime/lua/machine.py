@@ -41,9 +41,9 @@ PRELUDE: Final = (
     "objects", "errors", "payload_faults", "codec", "decode", "copy", "arguments",
     "fuel", "scheduler", "traces", "emit", "slots", "ends", "recorded", "random",
     "waiters", "channel", "select",
-    "message", "mailbox", "process", "spawn", "control", "names", "funcs", "future", "ctx",
+    "message", "mailbox", "process", "spawn", "control", "names", "funcs", "future", "ctx", "ask",
     "duration", "calendar", "locations", "layout", "time_format", "time_parse", "time", "timers",
-    "json", "uuid", "workflow", "log", "terminal",
+    "json", "uuid", "workflow", "log", "terminal", "events",
     "pattern_cost", "matcher", "patterns", "bounds", "coroutines", "order", "globals", "libraries",
     "proxies", "sources", "boundary",
 )  # fmt: skip

@@ -72,6 +72,21 @@ class Host(Protocol):
         ...
 
 
+class Module(Protocol):
+    """The Python half of a Lua module, one for the whole node."""
+
+    def ask(self, verb: str, pid: str, args: bytes, reply: ReplyTo | None) -> None:
+        """Do what the slot `pid` asks for, and answer `reply`, now or later; from any thread.
+
+        Raises PerdureError for what is refused at once.
+        """
+        ...
+
+    def lost(self, prefix: str) -> None:
+        """The slots whose PIDs begin so are gone without a word."""
+        ...
+
+
 class Router:
     """Knows the hosts of the node. Safe to call from any thread."""
 
@@ -80,6 +95,7 @@ class Router:
         self._hosts: dict[str, Host] = {}
         self._declared: frozenset[str] = frozenset()
         self._queues: dict[str, set[str]] = {}
+        self._modules: dict[str, Module] = {}
         #: Messages that found nobody since the node was started.
         self.dead_letters = 0
 
@@ -173,6 +189,24 @@ class Router:
             self.refuse_spawn(request, self._no_host(request.host))
             return
         host.spawn(request)
+
+    def provide(self, name: str, module: Module) -> None:
+        """Give a Lua module its Python half."""
+        self._modules[name] = module
+
+    def ask(
+        self, module: str, verb: str, pid: str, args: bytes, reply: ReplyTo | None = None
+    ) -> None:
+        """Ask the Python half of a Lua module; `reply` hears its answer."""
+        try:
+            self._modules[module].ask(verb, pid, args, reply)
+        except PerdureError as error:
+            self.refuse(reply, error)
+
+    def lost(self, prefix: str) -> None:
+        """The slots whose PIDs begin so are gone without a word."""
+        for module in self._modules.values():
+            module.lost(prefix)
 
     def outcome(self, pid: str, reply: ReplyTo) -> None:
         """`reply` gets the result of a process or workflow, now or when it ends."""

@@ -38,6 +38,7 @@ _FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "child_requested": ("child", "entry", "host", "args*", "flags", "name", "options*", "context*"),
     "control_sent": ("request", "verb", "to", "reason"),
     "name_requested": ("request", "verb", "name", "target"),
+    "asked": ("request", "module", "verb", "args*"),
     "value": ("kind", "value*"),
     "completed": ("result*",),
     "failed": ("error*",),

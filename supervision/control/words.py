@@ -125,6 +125,7 @@ _TEXTS: Final[dict[str, Callable[[Fields, Targets], str]]] = {
         f"request {d['request']}: {d['verb']} {d['to']}{_because(d['reason'])}"
     ),
     "name_requested": lambda d, t: f'request {d["request"]}: {d["verb"]} the name "{d["name"]}"',
+    "asked": lambda d, t: f"request {d['request']}: {d['module']} {d['verb']} {_brief(d['args'])}",
     "event": lambda d, t: f"event {_brief(d['event'])}",
     "cancel_requested": lambda d, t: f"asked to end{_sender(d)}{_because(d['reason'])}",
     "step": _step,

@@ -64,6 +64,11 @@ function inputs.signal(pid, event)
   if slot then S.signal(slot, decode(event)) end
 end
 
+function inputs.events(pid, number, batch, dropped)
+  local slot = S.slots[pid]
+  if slot then S.take_events(slot, number, batch, dropped) end
+end
+
 function inputs.control(pid, verb, from, reason, reply_pid, reply_seq)
   local slot = S.slots[pid]
   if not slot then return reply(reply_pid, reply_seq, false, not_found(pid)) end

@@ -33,7 +33,7 @@ local function optional_str(text) return text and str(text) or NIL end
 local H = {}
 for n = 2, 12 do H[n] = header(n) end
 local O = {}
-for op in ("call cancel_call timer cancel_timer send spawn control name value log io signal answer ended place dead_letter"):gmatch("%S+") do
+for op in ("call cancel_call timer cancel_timer send spawn control name ask tell value log io signal answer ended place dead_letter"):gmatch("%S+") do
   O[op] = str(op)
 end
 
@@ -69,6 +69,14 @@ end
 
 function S.emit_name(pid, seq, verb, name, target)
   add(H[6] .. O.name .. str(pid) .. int(seq) .. str(verb) .. str(name) .. optional_str(target))
+end
+
+function S.emit_ask(pid, seq, module, verb, args)
+  add(H[6] .. O.ask .. str(pid) .. int(seq) .. str(module) .. str(verb) .. bin(args))
+end
+
+function S.emit_tell(pid, module, verb, args)
+  add(H[5] .. O.tell .. str(pid) .. str(module) .. str(verb) .. bin(args))
 end
 
 function S.emit_value(pid, kind, value)

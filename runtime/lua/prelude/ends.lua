@@ -73,6 +73,7 @@ local function conclude(slot, ok, value)
     local canceled = S.new_error("Canceled", "the caller of this function ended")
     for child in pairs(children) do S.finish(child, false, canceled) end
   end
+  if slot.subscriptions then S.close_subscriptions(slot) end
   if caller then
     if caller.children then caller.children[slot] = nil end
     if slot.waiter and not caller.dead then S.resolve(caller, slot.waiter, ok, value) end
