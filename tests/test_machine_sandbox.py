@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from runtime.lua.bridge import FUNCTIONS, guarded
 from runtime.lua.machine import PRELUDE
 from tests.machine_harness import Node, entry, run
 from tests.prelude_lab import PRELUDE as FOLDER
@@ -176,9 +177,11 @@ def test_nothing_mutable_is_shared_between_processes() -> None:
 
 def test_no_function_of_the_prelude_looks_up_globals() -> None:
     """They are taken away once the prelude is loaded, and must not be reachable through it."""
-    hooks = {name: (lambda *_: None) for name in ("wall", "entropy", "zone_offset", "digest")}
-    lab = Lab(**hooks)
+    lab = Lab(wall=lambda: 0, restore_limit=lambda: None)
     shared = lab.shared
+    shared[b"bridge"] = lab.lua.table_from(
+        {name.encode(): guarded(f, lambda: None) for name, f in FUNCTIONS.items()}
+    )
     shared[b"modules"] = lab.lua.table()
     shared[b"process"] = lab.lua.table()
     shared[b"host"] = b"app:processes"

@@ -1,8 +1,8 @@
 """The Lua machine: one VM that many processes, functions and workflow runs share.
 
 `step(inputs) -> commands` is all there is: inputs and commands cross as bytes, one crossing for
-many slots, so Lua never holds a Python object but the four bridge functions below, and Python none
-of Lua's. What the machine does in between is in the prelude: scheduler.lua (tasks and fuel),
+many slots, so Lua never holds a Python object but the functions of bridge.py, and Python none of
+Lua's. What the machine does in between is in the prelude: scheduler.lua (tasks and fuel),
 slots.lua (birth and end), sources.lua (compiled entries), sandbox.lua (globals), boundary.lua
 (this boundary).
 
@@ -11,13 +11,10 @@ A machine belongs to one thread at a time.
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+import weakref
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any, Final, NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgpack
 from lupa.lua54 import LuaMemoryError, LuaRuntime
@@ -27,6 +24,7 @@ from runtime.codec import encode
 from runtime.commands import Command, decode_commands
 from runtime.errors import Kind, PerdureError
 from runtime.inputs import Input
+from runtime.lua.bridge import FUNCTIONS, guarded
 
 #: Version of the semantics that recorded histories depend on; raised when a replay of an old
 #: history could give other commands.
@@ -38,7 +36,7 @@ SLICE: Final = 2000
 
 #: Order matters: each file may use what those before it put into the shared table.
 PRELUDE: Final = (
-    "objects", "errors", "payload_faults", "codec", "decode", "copy", "arguments",
+    "objects", "errors", "bridge", "payload_faults", "codec", "decode", "copy", "arguments",
     "fuel", "scheduler", "traces", "emit", "slots", "ends", "recorded", "random",
     "waiters", "channel", "select",
     "message", "mailbox", "process", "spawn", "control", "names", "funcs", "future", "ctx", "ask",
@@ -89,6 +87,7 @@ class Machine:
         memory: int = 1 << 30,
     ) -> None:
         self._cap = memory + memory // 2
+        self._limit = 0  # bytes that Lua may hold now; 0: no limit
         #: Processes in it after the last step.
         self.live = 0
         lua = LuaRuntime(
@@ -106,10 +105,14 @@ class Machine:
         shared[b"host"] = host.encode()
         shared[b"fuel"] = fuel or False
         shared[b"memory_limit"] = memory // 1024
-        shared[b"wall"] = clock.wall
-        shared[b"entropy"] = os.urandom
-        shared[b"zone_offset"] = _zone_offset
-        shared[b"digest"] = _digest
+        shared[b"wall"] = clock.wall  # a bare integer: it can neither fail nor outgrow the VM
+        # Lua must not hold the machine: neither collector sees a cycle through both.
+        weak = weakref.proxy(self)
+        bridge = lua.table()
+        for name, function in FUNCTIONS.items():
+            bridge[name.encode()] = guarded(function, lambda: weak._limit_memory(0))
+        shared[b"bridge"] = bridge
+        shared[b"restore_limit"] = lambda: weak._limit_memory(weak._limit)
         for name in PRELUDE:
             source = resources.files("runtime.lua.prelude").joinpath(f"{name}.lua").read_bytes()
             exports = lua.compile(source, b"=perdure:" + name.encode())(shared)
@@ -131,15 +134,16 @@ class Machine:
         """The same for a batch that is encoded already."""
         # A push that goes over the limit outside a protected call aborts the process: the batch
         # is handed over without a limit, and run with one.
-        self._lua.set_max_memory(0)
         self._receive(batch)
-        self._lua.set_max_memory(self._cap)
+        self._limit = self._cap
+        self._limit_memory(self._cap)
         try:
             more, commands, self.live = self._run(budget)
         except LuaMemoryError as error:
             raise OutOfMemoryError(f"the VM grew past {self._cap} bytes") from error
         finally:
-            self._lua.set_max_memory(0)
+            self._limit = 0
+            self._limit_memory(0)
         return bool(more), decode_commands(commands)
 
     def define(self, entries: Mapping[str, Definition]) -> None:
@@ -160,6 +164,9 @@ class Machine:
         if names is None:
             return None
         return [name for name in names.decode().split("\n") if name]
+
+    def _limit_memory(self, limit: int) -> None:
+        self._lua.set_max_memory(limit)
 
     @property
     def memory(self) -> int:
@@ -190,22 +197,6 @@ return function(S, pid_prefix)
     inspect
 end
 """
-
-
-def _zone_offset(name: bytes, seconds: int) -> tuple[int, bytes] | None:
-    """Offset from UTC in seconds and abbreviation of a zone at a Unix time; None if unknown."""
-    try:
-        moment = datetime.fromtimestamp(seconds, UTC).astimezone(ZoneInfo(name.decode()))
-    except (ZoneInfoNotFoundError, ValueError, OverflowError, OSError):
-        return None
-    offset = moment.utcoffset()
-    assert offset is not None
-    return int(offset.total_seconds()), (moment.tzname() or "").encode()
-
-
-def _digest(name: bytes, data: bytes) -> bytes:
-    digest: Callable[[bytes], Any] = getattr(hashlib, name.decode())
-    return bytes(digest(data).digest())
 
 
 def encode_map(values: Mapping[str, Any]) -> bytes:
