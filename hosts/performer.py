@@ -68,6 +68,7 @@ class Performer:
             c.Ended: self.ended,
             c.DeadLetter: lambda command: router.dead_letter(*command),
             c.Value: lambda command: None,
+            c.Upgrade: lambda command: self._drop(command.pid),
         }
 
     def perform(self, commands: list[c.Command]) -> None:

@@ -117,6 +117,17 @@ class Tell(NamedTuple):
     args: bytes
 
 
+class Upgrade(NamedTuple):
+    """The slot starts again as `entry`, under its PID.
+
+    A process has done so in its VM by then, and what it had under way outside is to be dropped.
+    """
+
+    pid: str
+    entry: str
+    args: bytes
+
+
 class Value(NamedTuple):
     """A value that differs from run to run was drawn; a workflow's history keeps it."""
 
@@ -182,7 +193,7 @@ class Place(NamedTuple):
 
 Command = (
     Call | CancelCall | StartTimer | CancelTimer | Send | Spawn | Control | Name | Ask | Tell
-    | Value | Log | Io | Signal | Answer | Ended | Place | DeadLetter
+    | Value | Log | Io | Signal | Answer | Ended | Place | DeadLetter | Upgrade
 )  # fmt: skip
 
 KINDS: dict[str, type[Any]] = {
@@ -204,6 +215,7 @@ KINDS: dict[str, type[Any]] = {
     "ended": Ended,
     "place": Place,
     "dead_letter": DeadLetter,
+    "upgrade": Upgrade,
 }
 
 

@@ -7,7 +7,7 @@ These functions are the only place that knows its layout. Payloads are encoded v
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 Input = list[Any]
@@ -73,6 +73,17 @@ def events(pid: str, subscription: int, batch: list[bytes], dropped: int) -> Inp
 def name(pid: str, name: str, reply: ReplyTo) -> Input:
     """Somebody else gives the slot a name; it says so by a command Name, `hold`."""
     return ["name", pid, name, None, None, reply[0], reply[1]]
+
+
+def define(
+    changed: Mapping[str, Mapping[str, Any]], gone: Sequence[str], reply: ReplyTo | None = None
+) -> Input:
+    """Definitions, as maps, to add or replace, and ids of those to forget.
+
+    The machine runs what starts from then on by them, and tells those who asked to hear of it.
+    """
+    pid, seq = reply or (None, None)
+    return ["define", None, pid, seq, changed, gone]
 
 
 def drop(pid: str) -> Input:

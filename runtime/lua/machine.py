@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 import msgpack
 from lupa.lua54 import LuaMemoryError, LuaRuntime
 
+from runtime import inputs
 from runtime.clock import Clock
 from runtime.codec import encode
 from runtime.commands import Command, decode_commands
@@ -39,7 +40,8 @@ PRELUDE: Final = (
     "objects", "errors", "bridge", "payload_faults", "codec", "decode", "copy", "arguments",
     "fuel", "scheduler", "traces", "emit", "slots", "ends", "recorded", "random",
     "waiters", "channel", "select",
-    "message", "mailbox", "process", "spawn", "control", "names", "funcs", "future", "ctx", "ask",
+    "message", "mailbox", "process", "spawn", "control", "names", "upgrade",
+    "funcs", "future", "ctx", "ask",
     "duration", "calendar", "locations", "layout", "time_format", "time_parse", "time", "timers",
     "json", "uuid", "workflow", "log", "terminal", "events",
     "pattern_cost", "matcher", "patterns", "bounds", "coroutines", "order", "globals", "libraries",
@@ -59,6 +61,11 @@ class Definition(NamedTuple):
     modules: list[str]
     imports: dict[str, str]
     inline: bool  #: a function that may run in the VM of its caller
+
+
+def as_maps(entries: Mapping[str, Definition]) -> dict[str, dict[str, Any]]:
+    """Definitions as the input `define` carries them."""
+    return {entry_id: each._asdict() for entry_id, each in entries.items()}
 
 
 class OutOfMemoryError(Exception):
@@ -123,12 +130,12 @@ class Machine:
         self._seal = lua.execute(_SEAL)
         self._receive, self._run, self._inspect = self._seal(shared, pid_prefix.encode())
 
-    def step(self, inputs: Sequence[Input], budget: int = SLICE) -> tuple[bool, list[Command]]:
+    def step(self, batch: Sequence[Input], budget: int = SLICE) -> tuple[bool, list[Command]]:
         """Apply inputs, run what is ready; whether more is ready, and the commands.
 
         Raises OutOfMemoryError when the VM is full; the machine is dead then.
         """
-        return self.exchange(msgpack.packb(inputs, unicode_errors="surrogateescape"), budget)
+        return self.exchange(msgpack.packb(batch, unicode_errors="surrogateescape"), budget)
 
     def exchange(self, batch: bytes, budget: int) -> tuple[bool, list[Command]]:
         """The same for a batch that is encoded already."""
@@ -146,9 +153,12 @@ class Machine:
             self._limit_memory(0)
         return bool(more), decode_commands(commands)
 
-    def define(self, entries: Mapping[str, Definition]) -> None:
-        """Make entries runnable here, or replace them."""
-        self.step([["define", name, entry._asdict()] for name, entry in entries.items()], 0)
+    def define(self, entries: Mapping[str, Definition], gone: Sequence[str] = ()) -> None:
+        """Make entries runnable here, or replace them; forget those that are `gone`.
+
+        What runs goes on with the code it began with.
+        """
+        self.step([inputs.define(as_maps(entries), gone)], 0)
 
     def inspect(self, entry: str) -> list[str] | None:
         """Check that an entry compiles and has its method, by running its chunk with nothing

@@ -84,8 +84,11 @@ function inputs.name(pid, name, _, _, reply_pid, reply_seq)
   S.emit_name(reply_pid, reply_seq, "hold", name, pid)
 end
 
-function inputs.define(id, definition) S.define(id, definition) end
-function inputs.undefine(id) S.forget_definition(id) end
+-- changed: map of definitions by id; gone: list of ids
+function inputs.define(_, reply_pid, reply_seq, changed, gone)
+  S.redefine(changed, gone)
+  reply(reply_pid, reply_seq, true, true)
+end
 
 -- Take a durable slot out of memory without a trace; it is rebuilt by replay.
 function inputs.drop(pid)

@@ -33,7 +33,7 @@ local function optional_str(text) return text and str(text) or NIL end
 local H = {}
 for n = 2, 12 do H[n] = header(n) end
 local O = {}
-for op in ("call cancel_call timer cancel_timer send spawn control name ask tell value log io signal answer ended place dead_letter"):gmatch("%S+") do
+for op in ("call cancel_call timer cancel_timer send spawn control name ask tell value log io signal answer ended place dead_letter upgrade"):gmatch("%S+") do
   O[op] = str(op)
 end
 
@@ -78,6 +78,8 @@ end
 function S.emit_tell(pid, module, verb, args)
   add(H[5] .. O.tell .. str(pid) .. str(module) .. str(verb) .. bin(args))
 end
+
+function S.emit_upgrade(pid, entry, args) add(H[4] .. O.upgrade .. str(pid) .. str(entry) .. bin(args)) end
 
 function S.emit_value(pid, kind, value)
   add(H[4] .. O.value .. str(pid) .. str(kind) .. bin(encode(value)))

@@ -4,6 +4,12 @@
 -- module-level locals live as long as one process or call. With a method, the chunk is run and the method
 -- is looked up in the table that it returns, then in its globals; without one the chunk itself is
 -- called with the arguments.
+--
+-- What runs keeps the code it began with: a compiled entry knows the libraries that it reaches, and a change of
+-- definitions drops those compiled entries from the cache which it concerns, for what starts from then on.
+--
+-- S.redefine(changed, gone)     changed: {[id] = definition}; gone: list of ids
+-- S.proto(id) -> the compiled definition of an entry, or nil, err      S.inline_proto(id)      S.kind_of(id)
 local S = ...
 local load, pairs, type, rawget, rawset, setmetatable = load, pairs, type, rawget, rawset, setmetatable
 local error, tostring, sort, concat = error, tostring, table.sort, table.concat
@@ -13,17 +19,44 @@ local definitions = {} -- [id] = {kind, source, chunk, method, modules = {}, imp
 local protos = {} -- [id] = compiled definition
 local always = { process = true, channel = true, errors = true, payload = true }
 
-function S.define(id, definition)
-  definitions[id] = definition
-  protos[id] = nil
+local libraries = setmetatable({}, { __mode = "k" }) -- [definition] = {[durable] = compiled library}
+
+-- Which of the ids `touched` a compiled entry runs code of, sorted; nil for none.
+local function concerned(proto, touched)
+  local found
+  for id in pairs(touched) do
+    if id == proto.id or proto.reached[id] then
+      found = found or {}
+      found[#found + 1] = id
+    end
+  end
+  if found then sort(found) end
+  return found
+end
+
+function S.redefine(changed, gone)
+  local touched = {}
+  for id, definition in pairs(changed) do
+    definitions[id], touched[id] = definition, true
+  end
+  for i = 1, #gone do
+    definitions[gone[i]], touched[gone[i]] = nil, true
+  end
+  for id, proto in pairs(protos) do
+    if concerned(proto, touched) then protos[id] = nil end
+  end
+  for _, slot in pairs(S.slots) do
+    local sources = slot.upgradable and not slot.durable and definitions[slot.proto.id] and concerned(slot.proto, touched)
+    if sources then
+      S.deliver_event(slot, { kind = "pid.outdated", from = slot.pid, at = S.now_of(slot), sources = sources })
+    end
+  end
 end
 
 function S.kind_of(id)
   local definition = definitions[id]
   return definition and definition.kind
 end
-
-function S.forget_definition(id) definitions[id], protos[id] = nil, nil end
 
 -- Compile to a function (globals) -> main chunk, or nil and the compiler's message.
 local function compile(source, chunk)
@@ -76,6 +109,22 @@ local function resolve(proto, env, key)
   return value
 end
 
+-- The libraries that an entry imports, and those they do: {[id] = definition}.
+local function reach(definition)
+  local found, queue, n = {}, { definition }, 1
+  while n > 0 do
+    local imports = queue[n].imports
+    n = n - 1
+    for _, id in pairs(imports) do
+      if definitions[id] and not found[id] then
+        n = n + 1
+        found[id], queue[n] = definitions[id], definitions[id]
+      end
+    end
+  end
+  return found
+end
+
 local function prepare(id, definition, durable)
   local body, err = compile(definition.source, definition.chunk)
   if not body then
@@ -88,6 +137,7 @@ local function prepare(id, definition, durable)
     globals = durable and S.durable_globals or S.globals,
     libraries = durable and S.durable_libraries or S.libraries,
     allowed = {},
+    reached = reach(definition),
   }
   for _, name in pairs(definition.modules) do proto.allowed[name] = true end
   for alias, target in pairs(definition.imports) do proto.allowed[alias] = target end
@@ -118,17 +168,21 @@ function import(id, durable)
   end
   local library = imported[id]
   if library then return library.exports end
-  local definition = definitions[id]
+  local definition = slot.proto.reached[id]
   if not definition then
     return error(S.new_error("NotFound", "library " .. id .. " does not exist"), 0)
   end
-  local key = (durable and "durable " or "plain ") .. id
-  local proto, err = protos[key], nil
+  local compiled = libraries[definition]
+  if not compiled then
+    compiled = {}
+    libraries[definition] = compiled
+  end
+  local proto, err = compiled[durable], nil
   if not proto then
     proto, err = prepare(id, definition, durable)
     if not proto then return error(err, 0) end
     proto.library = true
-    protos[key] = proto
+    compiled[durable] = proto
   end
   library = { env = proto.new_env() }
   imported[id] = library
