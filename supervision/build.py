@@ -161,6 +161,7 @@ def _workflow_host(entry: Entry, parts: Parts, built: dict[str, Service]) -> Wor
         workers=data["workers"],
         fuel=limits["fuel"],
         memory=limits["memory"],
+        cache=data["cache"],
         activities=limits["activities"],
         retry_policy=retry_policy(_in_ms(policy)) if policy else ONCE,
         versioning={each.id: each.data["versioning"] for each in workflows},

@@ -105,6 +105,10 @@ class Session:
         rows = [{"run": run, **row._asdict()} for host in hosts for run, row in host.runs()]
         return sorted(rows, key=lambda row: int(row["run"]))
 
+    def live(self) -> int:
+        """How many runs are in memory."""
+        return sum(host.live for host in self.node.workflow_hosts())
+
     def history(self, pid: str, run: int | None = None) -> list[list[Any]]:
         """The records of the current run of a workflow, or of any run, payloads decoded."""
         host, workflow_id = self.node.workflow_host_of(pid)

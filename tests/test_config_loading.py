@@ -310,7 +310,6 @@ def test_fields_that_nothing_acts_on_yet_are_checked_and_left_out_with_a_warning
     entries = """
 - {name: h, kind: process.host, limits: {inbox: {size: 9}}}
 - {name: j, kind: journal.lmdb, path: j, retention: 7d, payload_limit: 1MB}
-- {name: w, kind: workflow.host, journal: j, cache: 1GB}
 """
     registry, warnings, _ = loaded(tmp_path, entries)
     file = tmp_path / "app.yaml"
@@ -320,7 +319,6 @@ def test_fields_that_nothing_acts_on_yet_are_checked_and_left_out_with_a_warning
             (5, "h: limits.inbox"),
             (6, "j: payload_limit"),
             (6, "j: retention"),
-            (7, "w: cache"),
         )
     ]
     assert "inbox" not in registry.get("app:h").data["limits"]

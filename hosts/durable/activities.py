@@ -13,6 +13,7 @@ import msgpack
 
 from hosts.calls import Calls, Cancel
 from hosts.durable.execution import Activity, Execution
+from hosts.durable.flight import Flight
 from hosts.durable.options import ActivityOptions, RetryPolicy, activity_options
 from hosts.durable.records import Record
 from journal import faults
@@ -222,7 +223,7 @@ class Activities:
             activity.alone = 0
             unit = Unit()
             unit.put_activity(run, seq, [activity.attempt, 0])
-            self._shard.submit(unit)
+            self._shard.submit(unit, Flight(run))
 
     def cancel(self, execution: Execution, seq: int) -> None:
         """The run no longer wants the result."""

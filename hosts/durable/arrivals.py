@@ -43,7 +43,7 @@ class Arrivals:
         journal = self._shard.journal
         known = None if key is None else keys.of_message(journal.journal_id, workflow_id, key)
         if known is not None and (known in self.keys or journal.dedupe(known.encode())):
-            self._shard.submit(Unit(), Flight(0, [(ack, encode(True))] if ack else [], [], []))
+            self._shard.submit(Unit(), Flight(0, [(ack, encode(True))] if ack else []))
             return
         if execution is None:
             self._shard.parts.router.refuse(ack, self._shard.runs.gone(workflow_id))

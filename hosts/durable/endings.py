@@ -12,6 +12,7 @@ from hosts.durable.flight import Flight
 from hosts.durable.records import Record
 from journal.unit import Unit
 from runtime import commands as c
+from runtime import inputs
 from runtime.codec import decode, encode
 from runtime.errors import Kind, PerdureError
 from runtime.inputs import ReplyTo
@@ -39,9 +40,10 @@ class Endings:
         start = request.start
         if "outcome" in start:
             self.expect_result(run, start["outcome"])
-        watchers = self._watchers.setdefault(run, [])
-        watchers += [(pid, False) for pid in start.get("watchers", ())]
+        watchers = [(pid, False) for pid in start.get("watchers", ())]
         watchers += [(pid, True) for pid in start.get("links", ())]
+        if watchers:
+            self._watchers.setdefault(run, []).extend(watchers)
 
     def expect_result(self, run: int, reply: ReplyTo) -> None:
         """`reply` gets the result of an open run."""
@@ -119,7 +121,7 @@ class Endings:
             # Not written yet: it starts first, so that its history has a beginning.
             self._shard.advance([execution])
             if execution.ended:
-                self._shard.submit(Unit(), Flight(0, [(ack, encode(True))] if ack else [], [], []))
+                self._shard.submit(Unit(), Flight(0, [(ack, encode(True))] if ack else []))
                 return
         unit = execution.unit
         # What was acknowledged belongs into the history, though nobody will read it.
@@ -130,5 +132,5 @@ class Endings:
         self._shard.let_be(execution)
         acks = execution.acks + ([(ack, encode(True))] if ack else [])
         execution.taken()
-        self._shard.machine.step([["drop", execution.pid]])
-        self._shard.submit(unit, Flight(execution.run, acks, effects, []))
+        self._shard.machine.step([inputs.drop(execution.pid)], 0)
+        self._shard.submit(unit, Flight(execution.run, acks, effects))

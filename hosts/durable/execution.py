@@ -47,11 +47,14 @@ class Execution:
         fresh: input records that are neither.
         unit: what goes to disk with the fresh inputs: index rows that they settle.
         acks: replies owed once the fresh inputs are on disk.
+        used: number of the last unit of its shard that was about it; the least recently used run
+            has the lowest.
     """
 
     __slots__ = (
         "acks", "activities", "children", "context", "definition", "ended", "fresh", "length",
-        "now", "pid", "requests", "row", "run", "size", "suspended", "timers", "unit", "waiting",
+        "now", "pid", "requests", "row", "run", "size", "suspended", "timers", "unit", "used",
+        "waiting",
     )  # fmt: skip
 
     def __init__(self, run: int, row: RunRow, pid: str) -> None:
@@ -72,6 +75,7 @@ class Execution:
         self.acks: list[Any] = []
         self.suspended = row.status == "suspended"
         self.ended = False
+        self.used = 0
         self.context: bytes | None = None
 
     def count(self, records: list[Record]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from hosts.durable.records import Record
@@ -12,8 +12,9 @@ from runtime.inputs import ReplyTo
 class Flight(NamedTuple):
     """What a submitted unit owes once it is on disk."""
 
-    run: int
-    acks: list[tuple[ReplyTo, bytes]]
-    effects: list[Callable[[], None]]
+    #: the run that it is about, 0 for none
+    run: int = 0
+    acks: Sequence[tuple[ReplyTo, bytes]] = ()
+    effects: Sequence[Callable[[], None]] = ()
     #: input records that nobody outside would send again
-    internal: list[Record]
+    internal: Sequence[Record] = ()

@@ -45,6 +45,7 @@ class WorkflowHost:
         versioning, on_error: what the workflow entries say, by id.
         retry_of: `meta.options.retry` of a function's entry, or None.
         workers: shards, each a VM worker.
+        cache: bytes of live runs, over all workers; what is more waits on disk.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class WorkflowHost:
         workers: int = 1,
         fuel: int = 100_000_000,
         memory: int = 1 << 29,
+        cache: int = 1 << 28,
         activities: int = 1000,
         retry_policy: RetryPolicy = ONCE,
         versioning: dict[str, str] | None = None,
@@ -78,6 +80,8 @@ class WorkflowHost:
         self._worker_count = workers
         self._fuel = fuel
         self._memory = memory
+        # A VM that reached its limit would kill the run that happens to grow it.
+        self._cache = min(cache, memory * workers // 2)
         self._activities = activities
         self._retry_policy = retry_policy
         self._versioning = versioning or {}
@@ -99,7 +103,7 @@ class WorkflowHost:
         self._deadlines = Deadlines(journal, self._timers, self._owner_of)
         parts = Parts(
             self.id, self._task_queue, journal, self._router, self._definitions,
-            self._versioning, self._on_error,
+            self._versioning, self._on_error, self._cache // self._worker_count,
         )  # fmt: skip
         self._shards = []
         for index in range(self._worker_count):
@@ -290,6 +294,11 @@ class WorkflowHost:
                 count += 1
                 if limit is not None and count >= limit:
                     return
+
+    @property
+    def live(self) -> int:
+        """How many runs are in memory; the others are on disk."""
+        return sum(len(shard.runs) for shard in self._shards)
 
     def run(self, workflow_id: str) -> tuple[int, RunRow]:
         """The current or last run of a workflow id; raises PerdureError NOT_FOUND."""

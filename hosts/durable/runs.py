@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hosts.durable import history, records, sources
 from hosts.durable.execution import Execution
+from hosts.durable.flight import Flight
 from journal.errors import BadRecordError
 from journal.records import RunRow
 from journal.unit import Unit
@@ -68,6 +69,29 @@ class Runs:
         """Hold a run in memory."""
         self._by_id[execution.row.workflow_id] = execution
         self._by_run[execution.run] = execution
+        execution.used = self._shard.sent
+
+    def __len__(self) -> int:
+        """How many runs are in memory."""
+        return len(self._by_run)
+
+    def used(self, run: int, unit: int) -> None:
+        """A unit about a run is on its way to the disk."""
+        execution = self._by_run.get(run)
+        if execution is not None:
+            execution.used = unit
+
+    def evictable(self, settled: int) -> list[Execution]:
+        """Runs that wait, and of which all is on disk and done.
+
+        Args:
+            settled: number of the last unit of the shard that is.
+        """
+        return [
+            execution
+            for execution in self._by_run.values()
+            if execution.used <= settled and not execution.fresh and not execution.ended
+        ]
 
     def _load(self, run: int, row: RunRow) -> Execution:
         pid = f"{{{self._parts.host_id}|{row.workflow_id}}}"
@@ -86,15 +110,14 @@ class Runs:
         }
         history.restore(execution, replay, attempts)
         execution.definition = self._definition(row.entry, replay.started["source"])
-        _, commands = self._shard.machine.step(history.replay_steps(execution, replay))
-        own = [command for command in commands if command.pid == pid]
+        _, commands = self._shard.machine.step(history.replay_steps(execution, replay), 0)
         try:
-            history.check(replay, own)
+            history.check(replay, commands)
         except history.Mismatch as mismatch:
             mismatch.source = self._line_of(execution, replay, mismatch.position)
             unit = Unit()
             self.park(execution, str(mismatch), unit)
-            self._shard.submit(unit)
+            self._shard.submit(unit, Flight(run))
         else:
             if execution.suspended:
                 self._go_on(execution)
@@ -105,11 +128,10 @@ class Runs:
     def _line_of(self, execution: Execution, replay: records.Replay, position: int) -> str:
         """Where in the source a command of a replay is issued: replay it again, traced."""
         machine = self._shard.machine
-        machine.step([inputs.drop(execution.pid)])
-        _, commands = machine.step(history.replay_steps(execution, replay, traced=True))
-        machine.step([inputs.drop(execution.pid)])
-        own = [command for command in commands if command.pid == execution.pid]
-        return history.line_of(own, position)
+        machine.step([inputs.drop(execution.pid)], 0)
+        _, commands = machine.step(history.replay_steps(execution, replay, traced=True), 0)
+        machine.step([inputs.drop(execution.pid)], 0)
+        return history.line_of(commands, position)
 
     def _go_on(self, execution: Execution) -> None:
         """The code that is loaded now fits the history of a parked run."""
@@ -120,7 +142,7 @@ class Runs:
         unit.put_run(execution.run, execution.row)
         if not execution.waiting:
             unit.del_ready(execution.run)
-        self._shard.submit(unit)
+        self._shard.submit(unit, Flight(execution.run))
 
     def park(self, execution: Execution, why: str, unit: Unit) -> None:
         """Suspend a run that its code cannot carry on; its history stays as it is.
@@ -131,7 +153,7 @@ class Runs:
             "%s (%s) is suspended: %s. Load code that does better to let it go on",
             execution.pid, execution.row.entry, why,
         )  # fmt: skip
-        self._shard.machine.step([["drop", execution.pid]])
+        self._shard.machine.step([inputs.drop(execution.pid)], 0)
         execution.suspended = True
         execution.row = execution.row._replace(
             status="suspended", extra={**(execution.row.extra or {}), "problem": why}
@@ -193,7 +215,7 @@ class Runs:
     def drop_all(self) -> Iterator[Execution]:
         """Let go of every run, one by one; the machine keeps nothing of them."""
         for execution in list(self._by_run.values()):
-            self._shard.machine.step([["drop", execution.pid]])
+            self._shard.machine.step([inputs.drop(execution.pid)], 0)
             self.forget(execution)
             yield execution
 

@@ -19,13 +19,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from queue import SimpleQueue
 from typing import Final, NamedTuple
 
 from hosts.durable import history, records
 from hosts.durable.activities import Activities
 from hosts.durable.arrivals import Arrivals
+from hosts.durable.cache import Cache
 from hosts.durable.deadlines import Deadlines
 from hosts.durable.endings import Endings
 from hosts.durable.execution import Execution
@@ -58,6 +60,10 @@ ACK_AFTER: Final = faults.declare("host.ack.after")
 STEP_BEFORE: Final = faults.declare("host.step.before")
 STEP_AFTER: Final = faults.declare("host.step.after")
 
+#: Requests and inputs that are taken before runs are stepped: so many runs may come to be in memory
+#: at once.
+_TOGETHER: Final = 500
+
 #: How long inputs that could not be written wait for the journal, ns.
 _RETRY_NS: Final = 1_000_000_000
 
@@ -74,6 +80,8 @@ class Parts(NamedTuple):
     versioning: dict[str, str]
     #: entry -> "fail" or "suspend"
     on_error: dict[str, str]
+    #: bytes of live runs that a shard keeps in memory
+    cache: int
 
 
 class Shard(VmWorker):
@@ -101,26 +109,41 @@ class Shard(VmWorker):
         self.starts = Starts(self)
         self.arrivals = Arrivals(self)
         self.endings = Endings(self)
+        self.cache = Cache(self, parts.cache)
         self._touched: dict[int, Execution] = {}
         self._losses = self.journal.losses
+        #: Units handed to the journal, and those that were answered and dealt with.
+        self.sent = self.settled = 0
+        self._answers: SimpleQueue[tuple[Flight, Exception | None]] = SimpleQueue()
 
     # The turn -------------------------------------------------------------------------------------
 
     def turn(self, items: list[Item]) -> bool:
-        for item in items:
-            assert callable(item)
-            try:
-                item()
-            except Exception:
-                # A request that breaks us must not take those beside it along.
-                logger.exception("%s: cannot handle %r", self.name, item)
         more = not items
+        for start in range(0, len(items) or 1, _TOGETHER):
+            for item in items[start : start + _TOGETHER]:
+                assert callable(item)
+                try:
+                    item()
+                except Exception:
+                    # A request that breaks us must not take those beside it along.
+                    logger.exception("%s: cannot handle %r", self.name, item)
+            more = self._go_on(more)
+            if self.cache.full:
+                while self.settled < self.sent:
+                    self._settle(*self._answers.get())
+                more = self._go_on(more)
+                self.cache.trim()
+        return more
+
+    def _go_on(self, more: bool) -> bool:
+        """Step what was touched until all wait; true when a function is busy."""
         while self._touched or self.inline.inputs or more:
             touched = list(self._touched.values())
             self._touched = {}
             more = self.advance(touched)
             if more and not self._touched:
-                # A function is busy: look at the inbox between its slices.
+                # Look at the inbox between the slices of a function.
                 return True
         return False
 
@@ -225,22 +248,35 @@ class Shard(VmWorker):
 
     def submit(self, unit: Unit, flight: Flight | None = None) -> None:
         """Hand a unit to the journal; what it owes is done on this thread after the commit."""
-        flight = flight or Flight(0, [], [], [])
+        flight = flight or Flight()
+        self.sent += 1
+        if flight.run:
+            self.runs.used(flight.run, self.sent)
 
         def done(error: Exception | None) -> None:
-            if error is None:
-                self.post(partial(self._committed, flight))
-            else:
-                self.post(partial(self._lost, flight, error))
+            self._answers.put((flight, error))
+            self.post(self._settle_answered)
 
         try:
             self.journal.submit(unit, done, losses=self._losses)
         except JournalError as error:
+            self._settle(flight, error)
+
+    def _settle_answered(self) -> None:
+        """Deal with what the journal has answered."""
+        while not self._answers.empty():
+            self._settle(*self._answers.get())
+
+    def _settle(self, flight: Flight, error: Exception | None) -> None:
+        self.settled += 1
+        if error is None:
+            self._committed(flight)
+        else:
             self._lost(flight, error)
 
     def submit_then(self, unit: Unit, run: int, effect: Callable[[], None]) -> None:
         """Hand a unit to the journal, and do something once it is on disk."""
-        self.submit(unit, Flight(run, [], [effect], []))
+        self.submit(unit, Flight(run, effects=[effect]))
 
     def _committed(self, flight: Flight) -> None:
         faults.point(ACK_BEFORE)
@@ -287,7 +323,7 @@ class Shard(VmWorker):
         for reply, _ in execution.acks:
             self.parts.router.refuse(reply, refusal)
         self._settle_journal()
-        self.machine.step([["drop", execution.pid]])
+        self.machine.step([inputs.drop(execution.pid)], 0)
         self.runs.forget(execution)
 
     def _vm_lost(self, touched: list[Execution], error: OutOfMemoryError) -> None:
@@ -296,6 +332,7 @@ class Shard(VmWorker):
         self._settle_journal()
         self.machine = self._make_machine()
         self.runs.new_machine()
+        self.cache.new_machine()
         self.inline.lost(PerdureError(Kind.INTERNAL, f"{self.name}: {error}"))
         lost = [(execution.run, execution.fresh) for execution in touched]
         self._forget_all(PerdureError(Kind.UNAVAILABLE, f"{self.name}: {error}", True))
@@ -312,7 +349,7 @@ class Shard(VmWorker):
         self.journal.submit(Unit(), lambda error: settled.set())
         settled.wait()
 
-    def _again(self, run: int, internal: list[Record]) -> None:
+    def _again(self, run: int, internal: Sequence[Record]) -> None:
         execution = self.runs.find_run(run)
         if execution is not None:
             for record in internal:

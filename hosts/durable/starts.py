@@ -44,7 +44,7 @@ class Starts:
         )
         if request.key is not None and (first := self._started_for(request.key)):
             acks = [(reply, encode(self._pid(first)))] if reply is not None else []
-            self._shard.submit(Unit(), Flight(0, acks, [], []))
+            self._shard.submit(Unit(), Flight(0, acks))
             return
         current = self._shard.runs.find(workflow_id)
         row = self._shard.runs.row_of(workflow_id)
@@ -132,7 +132,7 @@ class Starts:
                 for topic, args in start.get("messages", ()):
                     self._shard.touch(current, ["message", topic, start.get("parent", ""), args])
                 self._shard.endings.expect(current.run, request)
-        self._shard.submit(unit, Flight(0, acks, [], []))
+        self._shard.submit(unit, Flight(0, acks))
 
     def _pid(self, workflow_id: str) -> str:
         return f"{{{self._shard.parts.host_id}|{workflow_id}}}"

@@ -149,7 +149,7 @@ _RETRY_POLICY = Record(
 _WORKFLOW_HOST: Mapping[str, Field] = {
     "task_queue": Field(Text(), "", "another name to spawn on; empty: none"),
     "workers": Field(Integer(1), _CPUS, "VM workers; by default one a CPU"),
-    "cache": Field(Size(), "256MB", "of live runs; others wait on disk", later=True),
+    "cache": Field(Size(), "256MB", "of live runs; others wait on disk"),
     "limits": Field(
         Record(
             {

@@ -180,8 +180,12 @@ class Machine:
 
     @property
     def memory(self) -> int:
-        """Bytes that the VM holds now."""
+        """Bytes that the VM holds now, with what is garbage."""
         return int(self._lua.get_memory_used())
+
+    def collect(self) -> None:
+        """Collect all garbage: milliseconds for each 10 MB that are no garbage."""
+        self._lua.gccollect()
 
 
 #: Takes what the prelude needed away, and returns the three functions that Python calls.
