@@ -15,6 +15,7 @@ from typing import Any, Final
 from hosts.call_options import CallOptions
 from hosts.clients import Clients, Done
 from hosts.functions import PythonFunctions, Result
+from hosts.limits import NO_LIMITS, Limits, Watch
 from hosts.pids import vm_of
 from hosts.retry import Retried
 from hosts.timers import Timers
@@ -78,10 +79,11 @@ class Calls:
             done(False, encode(error))
             return lambda: None
         within = self._pools_waiting_for(caller)
+        limits = Limits(total=timeout)
         if policy is None:
-            return self.attempt(target, args, context, done, timeout, on_heartbeat, within)
+            return self.attempt(target, args, context, done, limits, on_heartbeat, within)
         attempt: Callable[[Done], Cancel] = lambda ended: self.attempt(  # noqa: E731
-            target, args, context, ended, timeout, on_heartbeat, within
+            target, args, context, ended, limits, on_heartbeat, within
         )
         return Retried(attempt, done, policy, self._timers).cancel
 
@@ -91,26 +93,34 @@ class Calls:
         args: bytes,
         context: bytes | None,
         done: Done,
-        timeout_ns: int | None = None,
+        limits: Limits = NO_LIMITS,
         on_heartbeat: Callable[[Any], None] | None = None,
         within: frozenset[str] = frozenset(),
+        patient: bool = False,
     ) -> Cancel:
         """One attempt.
 
+        limits: it ends with TIMEOUT when it exceeds one. Lua functions need not give heartbeats:
+            what could take one away silently takes the node.
         within: the function pools that wait for its end, see `hosts.process.pool`.
+        patient: what is returned tells the function that it is cancelled, and `done` hears what
+            the function makes of that.
         """
         try:
             entry = self._registry.get(str(EntryId.parse(target)))
             if entry.kind == "function.python":
-                return self._start_python(target, args, context, done, timeout_ns, on_heartbeat)
+                return self._start_python(
+                    target, args, context, done, limits, on_heartbeat, patient
+                )
+            limits = limits._replace(heartbeat=None)
             if entry.kind == "function.lua":
                 own = entry.data["pool"]["type"] in OWN_POOLS
                 host = pool_id(target) if own else HOST
-                return self._spawn(target, host, args, context, done, timeout_ns, within)
+                return self._spawn(target, host, args, context, done, limits, within, patient)
             if entry.kind == "process.lua" and "default_host" in entry.meta:
                 host = str(entry.meta["default_host"])
                 host = host if ":" in host else f"{entry.namespace}:{host}"
-                return self._spawn(target, host, args, context, done, timeout_ns, within)
+                return self._spawn(target, host, args, context, done, limits, within, patient)
             raise PerdureError(
                 Kind.INVALID,
                 f"{target} is a {entry.kind}: call a function.lua, a function.python, or a "
@@ -126,8 +136,9 @@ class Calls:
         args: bytes,
         context: bytes | None,
         done: Done,
-        timeout_ns: int | None,
+        limits: Limits,
         on_heartbeat: Callable[[Any], None] | None,
+        patient: bool,
     ) -> Cancel:
         def finished(result: Result) -> None:
             if result.error is not None:
@@ -146,10 +157,10 @@ class Calls:
             decode_args(args),
             decode(context) if context else {},
             finished,
-            timeout_ns,
+            limits,
             on_heartbeat,
         )
-        return call.cancel
+        return call.ask_to_end if patient else call.cancel
 
     def _spawn(
         self,
@@ -158,27 +169,27 @@ class Calls:
         args: bytes,
         context: bytes | None,
         done: Done,
-        timeout_ns: int | None,
+        limits: Limits,
         within: frozenset[str],
+        patient: bool,
     ) -> Cancel:
         lock = threading.Lock()
-        state: dict[str, Any] = {"pid": None, "over": False, "timer": None}
+        state: dict[str, Any] = {"pid": None, "over": False, "cancelled": False}
 
         def end(ok: bool, value: bytes) -> None:
             with lock:
                 if state["over"]:
                     return
                 state["over"] = True
-            if state["timer"] is not None:
-                self._timers.cancel(state["timer"])
+            watch.stop()
             if state["pid"] is not None:
                 self._returned(state["pid"])
             self._clients.forget(start["outcome"])
             done(ok, value)
 
-        def stop() -> None:
+        def stop(verb: str = "terminate") -> None:
             if state["pid"] is not None:
-                self._router.deliver(inputs.control(state["pid"], "terminate", "", None))
+                self._router.deliver(inputs.control(state["pid"], verb, "", None))
 
         def started(ok: bool, value: bytes) -> None:
             if not ok:
@@ -186,12 +197,24 @@ class Calls:
                 return
             state["pid"] = decode(value)
             self._called(state["pid"], host, within)
+            watch.started()
             if state["over"]:
                 stop()
+            elif state["cancelled"]:
+                stop("cancel")
 
         def give_up(error: PerdureError) -> None:
             end(False, encode(error))
             stop()
+
+        def cancel() -> None:
+            if patient:
+                state["cancelled"] = True
+                stop("cancel")
+            else:
+                give_up(PerdureError(Kind.CANCELED, "canceled"))
+
+        watch = Watch(limits, self._timers, target, give_up)
 
         start: StartOptions = {
             "reply": self._clients.expect(started),
@@ -199,14 +222,8 @@ class Calls:
         }
         if context is not None:
             start["context"] = context
-        if timeout_ns is not None:
-            text = f"{target} did not return within {timeout_ns / 1e9:g}s"
-            due = self._timers.clock.monotonic() + timeout_ns
-            state["timer"] = self._timers.add(
-                due, lambda: give_up(PerdureError(Kind.TIMEOUT, text))
-            )
         self._router.spawn(SpawnRequest(target, host, args, start, within=within))
-        return lambda: give_up(PerdureError(Kind.CANCELED, "canceled"))
+        return cancel
 
     def _called(self, pid: str, host: str, within: frozenset[str]) -> None:
         """A called slot has started. A VM of a pool runs one call, whatever that calls inline."""

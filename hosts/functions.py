@@ -9,6 +9,7 @@ that does neither keeps its thread until it comes back.
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import importlib
 import inspect
@@ -23,9 +24,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from hosts.daemon_pool import DaemonPool
+from hosts.limits import NO_LIMITS, Limits, Watch
 from hosts.loop_thread import LoopThread
 from hosts.targets import resolve
-from hosts.timers import Timer, Timers
+from hosts.timers import Timers
 from runtime import api
 from runtime.api import CallScope
 from runtime.errors import Kind, PerdureError
@@ -53,9 +55,10 @@ class FunctionCall:
     ) -> None:
         self.entry_id = entry_id
         self.scope = scope
-        self.timer: Timer | None = None
+        self.watch: Watch | None = None
         self._on_end = on_end
         self._cancel_task: Callable[[], None] | None = None
+        self._begun = False
         self._ended = False
         self._lock = threading.Lock()
 
@@ -63,6 +66,28 @@ class FunctionCall:
         """End the call with CANCELED; nothing happens when it has ended."""
         error = PerdureError(Kind.CANCELED, reason)
         self.give_up(error, Result(error=error))
+
+    def ask_to_end(self) -> None:
+        """Let the function know that nobody wants its result; the call ends when it does."""
+        with self._lock:
+            begun, cancel_task = self._begun, self._cancel_task
+            if begun:
+                self.scope.given_up = PerdureError(Kind.CANCELED, "canceled")
+        if not begun:
+            self.cancel()
+        elif cancel_task is not None:
+            cancel_task()
+
+    def begin(self) -> bool:
+        """A worker has taken the call; False when it was given up before."""
+        with self._lock:
+            if self._ended:
+                return False
+            first = not self._begun
+            self._begun = True
+        if first and self.watch is not None:
+            self.watch.started()
+        return True
 
     def finish(self, result: Result) -> None:
         """The function came back."""
@@ -135,7 +160,7 @@ class PythonFunctions:
         args: Sequence[Any],
         context: Mapping[str, Any],
         on_done: Callable[[Result], None],
-        timeout_ns: int | None = None,
+        limits: Limits = NO_LIMITS,
         on_heartbeat: Callable[[Any], None] | None = None,
     ) -> FunctionCall:
         """Call a function with plain values.
@@ -143,8 +168,7 @@ class PythonFunctions:
         Args:
             context: what `ctx` shows it.
             on_done: called once, from some thread; not at all when `close` comes first.
-            timeout_ns: nanoseconds from now after which the call ends with TIMEOUT, time in the
-                queue of its pool included; None for no limit.
+            limits: the call ends with TIMEOUT when it exceeds one.
             on_heartbeat: called on the function's thread with the details of each heartbeat.
 
         A raise is a failure: a PerdureError is itself, anything else, SystemExit too, is INTERNAL
@@ -160,18 +184,26 @@ class PythonFunctions:
 
         def on_end(call: FunctionCall, result: Result | None) -> None:
             self._calls.discard(call)
-            if call.timer is not None:
-                self._timers.cancel(call.timer)
+            if call.watch is not None:
+                call.watch.stop()
             if result is not None:
                 on_done(result)
 
-        call = FunctionCall(entry_id, CallScope(context, on_heartbeat), on_end)
+        def beaten(details: Any) -> None:
+            if call.watch is not None:
+                call.watch.beat()
+            if on_heartbeat is not None:
+                on_heartbeat(details)
+
+        call = FunctionCall(entry_id, CallScope(context, beaten), on_end)
         self._calls.add(call)
-        if timeout_ns is not None:
-            text = f"{entry_id} did not return within {timeout_ns / 1e9:g}s"
-            error = PerdureError(Kind.TIMEOUT, text)
-            due = self._timers.clock.monotonic() + timeout_ns
-            call.timer = self._timers.add(due, lambda: call.give_up(error, Result(error=error)))
+        if limits != NO_LIMITS:
+            call.watch = Watch(
+                limits,
+                self._timers,
+                entry_id,
+                lambda error: call.give_up(error, Result(error=error)),
+            )
         if inspect.iscoroutinefunction(function):
             self._run_async(call, partial(function, *args))
         else:
@@ -199,7 +231,7 @@ class PythonFunctions:
                 del sys.modules[name]
 
     def _run(self, call: FunctionCall, function: Callable[[], Any]) -> None:
-        if call.scope.given_up is not None:
+        if not call.begin():
             return
         # An empty context for each call: what one sets is not seen by the next on its thread.
         contextvars.Context().run(self._invoke, call, function)
@@ -222,9 +254,12 @@ class PythonFunctions:
 
 
 async def _await(call: FunctionCall, function: Callable[[], Awaitable[Any]]) -> None:
+    call.begin()
     call.scope.enter()
     try:
         value = await function()
+    except asyncio.CancelledError as error:
+        call.finish(Result(error=call.scope.given_up or _failure(error)))
     except BaseException as error:
         call.finish(Result(error=_failure(error)))
     else:

@@ -17,6 +17,7 @@ from hosts.clients import Clients
 from hosts.definitions import definitions
 from hosts.durable.host import WorkflowHost
 from hosts.functions import PythonFunctions
+from hosts.limits import Limits
 from hosts.modules.events import EventBus
 from hosts.process.actor import ProcessActor
 from hosts.process.host import ProcessHost
@@ -303,13 +304,13 @@ class Node:
             raise PerdureError(Kind.UNAVAILABLE, "the node was stopped")
         inherited = encode(dict(context)) if context is not None else None
         payload = encode_args(args)
-        limit = None if timeout is None else int(timeout * 1e9)
+        limits = Limits(total=None if timeout is None else int(timeout * 1e9))
 
         def ask(reply: ReplyTo) -> None:
             def done(ok: bool, value: bytes) -> None:
                 self.router.answer(reply, value, ok)
 
-            self.calls.attempt(id, payload, inherited, done, limit)
+            self.calls.attempt(id, payload, inherited, done, limits)
 
         return self.clients.ask(ask, None, f"call of {id}")
 

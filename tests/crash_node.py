@@ -120,6 +120,17 @@ class Session:
         while sum(record[0] == kind for record in self.history(pid)) < count:
             time.sleep(0.002)
 
+    def until_beaten(self, least: int) -> int:
+        """Wait until the heartbeat details of a pending activity, on disk, are as high; what they
+        are."""
+        while True:
+            for host in self.node.workflow_hosts():
+                for pending in host.journal.activities():
+                    details = pending.row[2] and decode(pending.row[2])
+                    if details is not None and details >= least:
+                        return int(details)
+            time.sleep(0.002)
+
     def advance(self, seconds: float) -> None:
         """Let time pass: both clocks move."""
         self._clock.elapsed += int(seconds * 1e9)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from hosts.functions import FunctionCall, PythonFunctions, Result
+from hosts.limits import Limits
 from runtime.api import ctx, heartbeat
 from runtime.errors import Kind, PerdureError
 from tests.clock import FakeClock, S
@@ -270,7 +271,7 @@ def test_a_pool_of_its_own_is_not_held_up_by_the_shared_one(shop: Shop) -> None:
 
 def test_a_timeout_ends_the_call_and_drops_the_late_result(shop: Shop) -> None:
     begun, gate = threading.Event(), threading.Event()
-    _, done = shop.submit("waits", begun, gate, timeout_ns=2 * S)
+    _, done = shop.submit("waits", begun, gate, limits=Limits(total=2 * S))
     assert begun.wait(30)
     shop.clock.advance(2 * S - 1)
     assert not done.done()
@@ -278,7 +279,7 @@ def test_a_timeout_ends_the_call_and_drops_the_late_result(shop: Shop) -> None:
     expected = PerdureError(Kind.TIMEOUT, "app:waits did not return within 2s")
     assert done.result(30) == Result(error=expected)
     gate.set()
-    assert shop.call("add", 1, 1, timeout_ns=S) == Result(2)
+    assert shop.call("add", 1, 1, limits=Limits(total=S)) == Result(2)
     assert shop.clock.timers.next_due() is None
 
 
@@ -307,7 +308,7 @@ def test_a_heartbeat_does_nothing_where_nobody_listens(shop: Shop) -> None:
 @pytest.mark.parametrize("how", ["cancel", "time out", "close"])
 def test_an_async_function_is_cancelled(shop: Shop, how: str) -> None:
     begun, ended = threading.Event(), threading.Event()
-    call, done = shop.submit("sleeps", begun, ended, timeout_ns=S)
+    call, done = shop.submit("sleeps", begun, ended, limits=Limits(total=S))
     assert begun.wait(30)
     if how == "cancel":
         call.cancel()

@@ -4,7 +4,6 @@ wins."""
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -14,8 +13,10 @@ import msgpack
 from hosts.calls import Calls, Cancel
 from hosts.durable.execution import Activity, Execution
 from hosts.durable.flight import Flight
-from hosts.durable.options import ActivityOptions, RetryPolicy, activity_options
+from hosts.durable.options import ActivityOptions, RetryPolicy, activity_options, option
+from hosts.durable.places import Places
 from hosts.durable.records import Record
+from hosts.limits import Limits
 from journal import faults
 from journal.unit import Unit
 from runtime.codec import decode, encode
@@ -35,6 +36,33 @@ ATTEMPT_AFTER: Final = faults.declare("host.attempt.after")
 
 #: Boots in which an activity may take the node down while it runs alone (durability.md, Poison).
 POISON_BOOTS: Final = 3
+#: How often an activity looks for a worker that serves its task queue, ns.
+_LOOK_NS: Final = 1_000_000_000
+
+#: Run and number of an activity.
+Key = tuple[int, int]
+
+
+def _nothing() -> None:
+    """What there is to do where nothing is."""
+
+
+class _Attempt:
+    """An attempt that is under way.
+
+    Attributes:
+        leave: gives its place back.
+        writing: heartbeat details are on their way to the disk.
+        unwritten: later details, that wait for these.
+    """
+
+    __slots__ = ("cancel", "leave", "unwritten", "writing")
+
+    def __init__(self, leave: Callable[[], None]) -> None:
+        self.cancel: Cancel = _nothing
+        self.leave = leave
+        self.writing = False
+        self.unwritten: bytes | None = None
 
 
 class Activities:
@@ -44,6 +72,8 @@ class Activities:
         retry_of: `meta.options.retry` of a function's entry, or None.
         default_retry: the worker's policy.
         limit: activities of the shard that run at once; more wait in order.
+        lender_of: the shard whose places the activities of a task queue take; None while no
+            worker serves the queue.
     """
 
     def __init__(
@@ -53,66 +83,123 @@ class Activities:
         retry_of: Callable[[str], Any],
         default_retry: RetryPolicy,
         limit: int,
+        lender_of: Callable[[str], Shard | None],
     ) -> None:
         self._shard = shard
         self._calls = calls
         self._retry_of = retry_of
         self._default_retry = default_retry
-        self._limit = limit
-        self._running: dict[tuple[int, int], Cancel] = {}
-        self._queue: deque[tuple[int, int]] = deque()
-        #: While activities that a crash interrupted are run one at a time, others wait.
-        self.held = False
+        self._lender_of = lender_of
+        self.places = Places(limit)
+        self._under_way: dict[Key, _Attempt] = {}
         #: Options of calls that give none, by function.
         self._plain_options: dict[str, ActivityOptions] = {}
-        self._on_end: dict[tuple[int, int], Callable[[], None]] = {}
+        self._on_end: dict[Key, Callable[[], None]] = {}
 
     def schedule(self, execution: Execution, seq: int) -> None:
         """Run the attempt that was just journaled, now or when there is room."""
-        if self.held or len(self._running) >= self._limit:
-            self._queue.append((execution.run, seq))
-        else:
-            self._run(execution, seq)
-
-    def release(self) -> None:
-        """Others need not wait any more."""
-        self.held = False
-        self._next()
-
-    def _next(self) -> None:
-        while self._queue and not self.held and len(self._running) < self._limit:
-            run, seq = self._queue.popleft()
-            execution = self._shard.runs.find_run(run)
-            if execution is not None:
-                self._run(execution, seq)
-
-    def _run(self, execution: Execution, seq: int) -> None:
         activity = execution.activities.get(seq)
-        if activity is None or (execution.run, seq) in self._running:
+        if activity is None:
             return
-        run, attempt = execution.run, activity.attempt
-        _, _, target, args, _, context = activity.record
-        done = partial(self._came_back, run, seq, attempt)
+        key = (execution.run, seq)
+        try:
+            options = self._options(activity)
+            _check_id(execution, seq, options)
+        except PerdureError as error:
+            self._result(key, False, encode(error))
+            return
+        now = self._shard.deadlines.monotonic()
+        begin = partial(self._begin, key, activity.attempt, now)
+        if options.task_queue is None:
+            at_once = self.places.take(partial(begin, self.places.leave))
+        else:
+            at_once = False
+            self._borrow(options.task_queue, key, activity.attempt, begin)
+        wait = _least(options.schedule_to_start, self._left(activity, options))
+        if not at_once and wait is not None:
+            late = partial(self._shard.post, partial(self._too_late, key, activity.attempt))
+            self._shard.deadlines.after(max(wait, 0), late)
+
+    def _borrow(
+        self, queue: str, key: Key, attempt: int, begin: Callable[[Callable[[], None]], None]
+    ) -> None:
+        """Begin in a place of the worker that serves a task queue, once there is one."""
+        if not self._waits(key, attempt):
+            return
+        lender = self._lender_of(queue)
+        if lender is None:
+            logger.warning("activity %d of run %d: no worker serves %s", key[1], key[0], queue)
+            again = partial(self._borrow, queue, key, attempt, begin)
+            self._shard.deadlines.after(_LOOK_NS, partial(self._shard.post, again))
+            return
+        places, post = lender.activities.places, lender.post
+        here = partial(self._shard.post, partial(begin, partial(post, places.leave)))
+
+        def take() -> None:
+            places.take(here)
+
+        post(take)
+
+    def _waits(self, key: Key, attempt: int) -> bool:
+        """Whether an attempt has neither begun nor lost its purpose."""
+        execution = self._shard.runs.find_run(key[0])
+        activity = execution.activities.get(key[1]) if execution is not None else None
+        return activity is not None and activity.attempt == attempt and key not in self._under_way
+
+    def _begin(self, key: Key, attempt: int, since: int, leave: Callable[[], None]) -> None:
+        """A place is free for an attempt that waits since a monotonic time."""
+        execution = self._shard.runs.find_run(key[0])
+        if execution is None or not self._waits(key, attempt):
+            leave()
+            return
+        self._run(execution, key[1], leave, self._shard.deadlines.monotonic() - since)
+
+    def _too_late(self, key: Key, attempt: int) -> None:
+        if self._waits(key, attempt):
+            text = f"activity {key[1]} had not begun in time: no place was free"
+            self._result(key, False, encode(PerdureError(Kind.TIMEOUT, text, False)))
+
+    def _run(
+        self, execution: Execution, seq: int, leave: Callable[[], None], waited: int = 0
+    ) -> None:
+        """Start an attempt that has a place."""
+        key, activity = (execution.run, seq), execution.activities[seq]
+        attempt = self._under_way[key] = _Attempt(leave)
+        done = partial(self._done, key, attempt)
         try:
             options = self._options(activity)
         except PerdureError as error:
             done(False, encode(error))
             return
-        key = f"{execution.row.run_id}/{seq}"
-        inherited = activity_context(context, key, attempt)
-        timeout = options.start_to_close
+        _, _, target, args, _, context = activity.record
+        inherited = activity_context(
+            context, f"{execution.row.run_id}/{seq}", activity.attempt, activity.details, options.id
+        )
         left = self._left(activity, options)
-        if left is not None:
-            timeout = min(timeout, max(left, 0))
-        self._running[run, seq] = lambda: None
+        limits = Limits(
+            None if left is None else max(left, 0),
+            None
+            if options.schedule_to_start is None
+            else max(options.schedule_to_start - waited, 0),
+            options.start_to_close,
+            options.heartbeat,
+        )
         faults.point(ATTEMPT_BEFORE)
         if self._is_inline(target):
-            done = partial(self._done, run, seq, attempt)
-            cancel = self._shard.inline.start(target, args, inherited, done, timeout)
+            cancel = self._shard.inline.start(
+                target, args, inherited, done, limits, options.wait_for_cancellation
+            )
         else:
-            cancel = self._calls.attempt(target, args, inherited, done, timeout)
-        if (run, seq) in self._running:
-            self._running[run, seq] = cancel
+            cancel = self._calls.attempt(
+                target,
+                args,
+                inherited,
+                lambda ok, value: self._shard.post(partial(done, ok, value)),
+                limits,
+                lambda details: self._beaten(key, attempt, details),
+                patient=options.wait_for_cancellation,
+            )
+        attempt.cancel = cancel
 
     def _is_inline(self, target: str) -> bool:
         definition = self._shard.parts.definitions.get(target)
@@ -139,42 +226,73 @@ class Activities:
             return None
         return activity.scheduled + options.schedule_to_close - self._shard.deadlines.wall()
 
-    def _came_back(self, run: int, seq: int, attempt: int, ok: bool, value: bytes) -> None:
-        """On whatever thread the function ended."""
-        self._shard.post(partial(self._done, run, seq, attempt, ok, value))
+    def _beaten(self, key: Key, attempt: _Attempt, details: Any) -> None:
+        """A heartbeat, on the function's thread; raises PerdureError for details that cannot be
+        kept."""
+        if details is not None:
+            kept = encode(details)
+            self._shard.post(partial(self._keep, key, attempt, kept))
 
-    def _done(self, run: int, seq: int, attempt: int, ok: bool, value: bytes) -> None:
+    def _keep(self, key: Key, attempt: _Attempt, details: bytes) -> None:
+        """Journal heartbeat details for the next attempt; of many at once the last."""
+        if attempt.writing:
+            attempt.unwritten = details
+            return
+        execution = self._shard.runs.find_run(key[0])
+        activity = execution.activities.get(key[1]) if execution is not None else None
+        if execution is None or activity is None or self._under_way.get(key) is not attempt:
+            return
+        activity.details = details
+        attempt.writing = True
+        unit = Unit()
+        unit.put_activity(*key, activity.row())
+        self._shard.submit_then(unit, key[0], partial(self._kept, key, attempt))
+
+    def _kept(self, key: Key, attempt: _Attempt) -> None:
+        attempt.writing = False
+        later, attempt.unwritten = attempt.unwritten, None
+        if later is not None:
+            self._keep(key, attempt, later)
+
+    def _done(self, key: Key, attempt: _Attempt, ok: bool, value: bytes) -> None:
+        if self._under_way.get(key) is not attempt:
+            return
         faults.point(ATTEMPT_AFTER)
-        self._running.pop((run, seq), None)
-        ended = self._on_end.pop((run, seq), None)
+        del self._under_way[key]
+        ended = self._on_end.pop(key, None)
         if ended is not None:
             ended()
+        self._result(key, ok, value)
+        attempt.leave()
+
+    def _result(self, key: Key, ok: bool, value: bytes) -> None:
+        """Give an attempt's result to its run, or make another attempt."""
+        run, seq = key
         execution = self._shard.runs.find_run(run)
         activity = execution.activities.get(seq) if execution is not None else None
         if execution is not None and activity is not None:
-            delay = None if ok else self._delay(activity, attempt, decode(value))
+            delay = None if ok else self._delay(activity, decode(value))
             if delay is None:
                 self._shard.touch(execution, _result(seq, ok, value))
             else:
-                again = partial(self._shard.post, partial(self._retry, run, seq))
+                again = partial(self._shard.post, partial(self._retry, key, activity.attempt))
                 self._shard.deadlines.after(delay, again)
-        self._next()
 
-    def _delay(self, activity: Activity, attempt: int, error: PerdureError) -> int | None:
+    def _delay(self, activity: Activity, error: PerdureError) -> int | None:
         try:
             options = self._options(activity)
         except PerdureError:
             return None
-        if error.kind == Kind.CANCELED:
+        if error.kind == Kind.CANCELED or activity.cancelled:
             return None
-        delay = options.retry.delay(attempt, error)
+        delay = options.retry.delay(activity.attempt, error)
         left = self._left(activity, options)
         return None if delay is None or (left is not None and left <= delay) else delay
 
-    def _retry(self, run: int, seq: int) -> None:
-        execution = self._shard.runs.find_run(run)
-        if execution is not None:
-            self._journal_attempt(execution, seq, alone=False)
+    def _retry(self, key: Key, attempt: int) -> None:
+        execution = self._shard.runs.find_run(key[0])
+        if execution is not None and self._waits(key, attempt):
+            self._journal_attempt(execution, key[1], alone=False)
 
     def _journal_attempt(self, execution: Execution, seq: int, *, alone: bool) -> None:
         """Write the next attempt of an activity, then run it."""
@@ -186,10 +304,15 @@ class Activities:
         unit = Unit()
         page: list[Record] = [["activity_attempt", seq, activity.attempt]]
         unit.append(execution.run, page)
-        unit.put_activity(execution.run, seq, [activity.attempt, activity.alone])
+        unit.put_activity(execution.run, seq, activity.row())
         execution.count(page)
-        start = self._run if alone else self.schedule
+        start = self._run_alone if alone else self.schedule
         self._shard.submit_then(unit, execution.run, partial(start, execution, seq))
+
+    def _run_alone(self, execution: Execution, seq: int) -> None:
+        if seq in execution.activities and (execution.run, seq) not in self._under_way:
+            self.places.force()
+            self._run(execution, seq, self.places.leave)
 
     def rerun_alone(self, run: int, seq: int, on_end: Callable[[], None]) -> None:
         """Boot: run again what a crash interrupted; `on_end` is called once it is over."""
@@ -222,14 +345,14 @@ class Activities:
         if activity is not None and activity.alone:
             activity.alone = 0
             unit = Unit()
-            unit.put_activity(run, seq, [activity.attempt, 0])
+            unit.put_activity(run, seq, activity.row())
             self._shard.submit(unit, Flight(run))
 
     def cancel(self, execution: Execution, seq: int) -> None:
         """The run no longer wants the result."""
-        cancel = self._running.get((execution.run, seq))
-        if cancel is not None:
-            cancel()
+        attempt = self._under_way.get((execution.run, seq))
+        if attempt is not None:
+            attempt.cancel()
         elif seq in execution.activities:
             error = encode(PerdureError(Kind.CANCELED, "canceled"))
             self._shard.touch(execution, ["activity_cancelled", seq, error])
@@ -237,25 +360,53 @@ class Activities:
     def cancel_run(self, run: int, seqs: list[int]) -> None:
         """The run ended: stop what still runs for it."""
         for seq in seqs:
-            cancel = self._running.get((run, seq))
-            if cancel is not None:
-                cancel()
+            attempt = self._under_way.get((run, seq))
+            if attempt is not None:
+                attempt.cancel()
 
     def close(self) -> None:
         """The host stops: functions that run are left to end or to be run again at the next
         boot."""
-        self._queue.clear()
+        self.places.clear()
 
 
-def activity_context(context: bytes | None, key: str, attempt: int) -> bytes:
+def activity_context(
+    context: bytes | None,
+    key: str,
+    attempt: int,
+    details: bytes | None = None,
+    own_id: str | None = None,
+) -> bytes:
     """The context of an attempt: what the run handed on, and what the function is told of
-    itself."""
+    itself: `activity.key`, `activity.attempt`, and where there are such `activity.id` and
+    `activity.heartbeat`, the details of the last heartbeat of earlier attempts."""
     values: dict[str, Any] = {"activity.attempt": attempt, "activity.key": key}
-    if context is None:
+    if context is None and details is None and own_id is None:
         # Canonical as it stands, the keys being in order; encode() would take ten times as long.
         return bytes(msgpack.packb(values))
-    inherited = decode(context)
+    if details is not None:
+        values["activity.heartbeat"] = decode(details)
+    if own_id is not None:
+        values["activity.id"] = own_id
+    inherited = None if context is None else decode(context)
     return encode({**inherited, **values} if isinstance(inherited, dict) else values)
+
+
+def _check_id(execution: Execution, seq: int, options: ActivityOptions) -> None:
+    """Raises PerdureError ALREADY_EXISTS when an earlier activity that is pending has the id."""
+    if options.id is None:
+        return
+    for other, activity in execution.activities.items():
+        raw = activity.record[4]
+        if other < seq and raw is not None:
+            given = decode(raw)
+            if isinstance(given, dict) and option(given, "activity.id") == options.id:
+                text = f'activity.id "{options.id}" is that of activity {other}, which is pending'
+                raise PerdureError(Kind.ALREADY_EXISTS, text, False)
+
+
+def _least(*values: int | None) -> int | None:
+    return min((each for each in values if each is not None), default=None)
 
 
 def _result(seq: int, ok: bool, value: bytes) -> Record:

@@ -65,6 +65,10 @@ class Deadlines:
         """The wall clock, ns since the epoch."""
         return self._timers.clock.wall()
 
+    def monotonic(self) -> int:
+        """The monotonic clock, ns."""
+        return self._timers.clock.monotonic()
+
     def after(self, ns: int, callback: Callable[[], None]) -> None:
         """Call back in `ns` nanoseconds."""
         self._timers.add(self._timers.clock.monotonic() + ns, callback)

@@ -22,10 +22,13 @@ _REQUESTS = frozenset(
 _ANSWERS = frozenset({"message_answered", "child_started", "answered"})
 
 
+_FIRST_ATTEMPT = [1, 0, None]
+
+
 class Activity:
     """An activity that has no result yet."""
 
-    __slots__ = ("alone", "attempt", "cancelled", "record", "scheduled")
+    __slots__ = ("alone", "attempt", "cancelled", "details", "record", "scheduled")
 
     def __init__(self, record: Record, scheduled: int) -> None:
         self.record = record
@@ -35,6 +38,17 @@ class Activity:
         self.cancelled = False
         #: Boots in which it ran alone after a crash and took the node down again.
         self.alone = 0
+        #: Those of the last heartbeat, encoded.
+        self.details: bytes | None = None
+
+    def row(self) -> list[Any]:
+        """What the journal keeps of it besides its record."""
+        return [self.attempt, self.alone, self.details]
+
+    def restore(self, row: list[Any]) -> None:
+        """Take up what the journal kept; rows of older versions have no details."""
+        self.attempt, self.alone, *details = row
+        self.details = details[0] if details else None
 
 
 class Execution:
@@ -147,7 +161,7 @@ class Execution:
         if kind == "activity_scheduled":
             self.activities[record[1]] = Activity(record, self.now)
             if unit is not None:
-                unit.put_activity(self.run, record[1], [1, 0])
+                unit.put_activity(self.run, record[1], _FIRST_ATTEMPT)
         elif kind == "activity_cancel_requested":
             if record[1] in self.activities:
                 self.activities[record[1]].cancelled = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hosts.durable.execution import Activity, Execution
+from hosts.durable.execution import Execution
 from hosts.durable.records import END_RECORDS, Record, Replay, input_of, record_of
 from runtime import inputs
 from runtime.commands import Command, Place
@@ -123,11 +123,11 @@ def shown(record: Record | None) -> str:
     return f"{record[0]} {' '.join(texts)}".strip()
 
 
-def restore(execution: Execution, replay: Replay, attempts: dict[int, tuple[int, int]]) -> None:
+def restore(execution: Execution, replay: Replay, attempts: dict[int, list[Any]]) -> None:
     """Bring the bookkeeping of an execution to the end of its history.
 
     Args:
-        attempts: pending activities by number: attempts so far, boots in which it ran alone.
+        attempts: what the journal keeps of pending activities, by number.
     """
     for step in replay.steps:
         execution.now = step.now
@@ -141,9 +141,5 @@ def restore(execution: Execution, replay: Replay, attempts: dict[int, tuple[int,
     execution.length, execution.size = replay.length, replay.size
     execution.context = replay.started.get("context")
     for seq, activity in execution.activities.items():
-        set_attempt(activity, attempts.get(seq, (1, 0)))
-
-
-def set_attempt(activity: Activity, row: tuple[int, int]) -> None:
-    """What the journal knows of the attempts of an activity."""
-    activity.attempt, activity.alone = row
+        if seq in attempts:
+            activity.restore(attempts[seq])

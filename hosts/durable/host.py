@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import zlib
@@ -88,8 +89,15 @@ class WorkflowHost:
         self._on_error = on_error or {}
         self._retry_of = retry_of
         self._shards: list[Shard] = []
+        self._turns = itertools.count()
         self._journal: Journal | None = None
         self._deadlines: Deadlines | None = None
+
+    @property
+    def journal(self) -> Journal:
+        """The journal of a host that was started."""
+        assert self._journal is not None
+        return self._journal
 
     # As a service ---------------------------------------------------------------------------------
 
@@ -191,7 +199,19 @@ class WorkflowHost:
 
     def _make_activities(self, shard: Shard) -> Activities:
         limit = max(1, self._activities // self._worker_count)
-        return Activities(shard, self._calls, self._retry_of, self._retry_policy, limit)
+        return Activities(
+            shard, self._calls, self._retry_of, self._retry_policy, limit, self._lender_of
+        )
+
+    def _lender_of(self, task_queue: str) -> Shard | None:
+        """A shard of the workflow host that serves a task queue."""
+        host = self._router.served_by(task_queue)
+        return host.a_shard() if isinstance(host, WorkflowHost) else None
+
+    def a_shard(self) -> Shard | None:
+        """One of the shards, in turn; None while the host does not run."""
+        shards = self._shards
+        return shards[next(self._turns) % len(shards)] if shards else None
 
     def _make_inline(self, index: int, shard: Shard) -> InlineFunctions:
         return InlineFunctions(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from hosts.calls import Calls, Cancel
 from hosts.clients import Done
+from hosts.limits import Limits
 from hosts.performer import Performer
 from hosts.timers import Timer, Timers
 from runtime import commands as c
@@ -32,10 +33,10 @@ _RESULTS: Final = "{results|inline}"
 class _Call:
     __slots__ = ("done", "pid", "timeout", "timer")
 
-    def __init__(self, done: Done, pid: str, timeout: int) -> None:
+    def __init__(self, done: Done, pid: str, timeout: int | None) -> None:
         self.done = done
         self.pid = pid
-        self.timeout = timeout
+        self.timeout = timeout  #: nanoseconds
         self.timer: Timer | None = None
 
 
@@ -62,9 +63,23 @@ class InlineFunctions:
         self.inputs: list[Input] = []
 
     def start(
-        self, target: str, args: bytes, context: bytes, done: Done, timeout_ns: int
+        self,
+        target: str,
+        args: bytes,
+        context: bytes,
+        done: Done,
+        limits: Limits,
+        patient: bool,
     ) -> Cancel:
-        """Run a function at the next step of the machine; `done` hears its end once."""
+        """Run a function at the next step of the machine; `done` hears its end once.
+
+        Args:
+            limits: it begins at once, and beats by itself: `total` and `running` count.
+            patient: as in `Calls.attempt`.
+        """
+        timeout_ns = min(
+            (each for each in (limits.total, limits.running) if each is not None), default=None
+        )
         number = next(self._numbers)
         pid = f"{{{self.id}|{number:#x}}}"
         self._calls[number] = _Call(done, pid, timeout_ns)
@@ -72,8 +87,15 @@ class InlineFunctions:
         self.inputs.append(
             inputs.start(pid, target, args, {"outcome": (_RESULTS, number), "context": context})
         )
+        if patient:
+            return partial(self._ask_to_end, number)
         canceled = PerdureError(Kind.CANCELED, "canceled")
         return partial(self._give_up, number, canceled)
+
+    def _ask_to_end(self, number: int) -> None:
+        call = self._calls.get(number)
+        if call is not None:
+            self.inputs.append(inputs.control(call.pid, "cancel", "", None))
 
     def _give_up(self, number: int, error: PerdureError) -> None:
         call = self._calls.pop(number, None)
@@ -111,7 +133,7 @@ class InlineFunctions:
         # Most functions have ended in the step that they began in, and need no timer.
         for number in self._fresh:
             call = self._calls.get(number)
-            if call is not None:
+            if call is not None and call.timeout is not None:
                 text = f"the function did not return within {call.timeout / 1e9:g}s"
                 give_up: Callable[[], None] = partial(
                     self._give_up, number, PerdureError(Kind.TIMEOUT, text)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from hosts.call_options import duration_ns
+from hosts.call_options import Retry, duration_ns
+from runtime.backoff import delay_ns
 from runtime.config.problems import suggest
 from runtime.errors import Kind, PerdureError
 
@@ -25,12 +26,24 @@ class RetryPolicy(NamedTuple):
 
     def delay(self, attempt: int, error: PerdureError) -> int | None:
         """Nanoseconds to wait after failed attempt `attempt` (from 1), or None to give up."""
-        if error.retryable is False or error.kind in self.non_retryable_error_types:
+        if error.retryable is False or self._names(error):
             return None
         if self.maximum_attempts and attempt >= self.maximum_attempts:
             return None
-        factor = self.backoff_coefficient ** (attempt - 1)
-        return int(min(self.initial_interval * factor, self.maximum_interval))
+        return delay_ns(
+            attempt,
+            self.initial_interval,
+            self.maximum_interval,
+            self.backoff_coefficient,
+            0.0,
+            lambda: 0.0,
+        )
+
+    def _names(self, error: PerdureError) -> bool:
+        """Whether the error's kind, or the Python exception that it was, is not to be retried."""
+        types = self.non_retryable_error_types
+        exception = error.message.partition(":")[0] if error.kind == Kind.INTERNAL else error.kind
+        return error.kind in types or exception in types
 
 
 #: The default: one attempt (an attempt lost with its node is not one).
@@ -42,7 +55,12 @@ class ActivityOptions(NamedTuple):
 
     start_to_close: int = DEFAULT_TIMEOUT_NS
     schedule_to_close: int | None = None
+    schedule_to_start: int | None = None
+    heartbeat: int | None = None
     retry: RetryPolicy = ONCE
+    id: str | None = None  #: no two pending activities of a run have the same
+    task_queue: str | None = None  #: of the worker whose places it takes; None: its own
+    wait_for_cancellation: bool = False  #: a cancelled one ends when its function does
 
 
 #: Options by name, and whether they are acted on. One that is not is refused: a time limit or a
@@ -56,8 +74,8 @@ _START_OPTIONS: Final = {
 }  # fmt: skip
 _ACTIVITY_OPTIONS: Final = {
     "start_to_close_timeout": True, "schedule_to_close_timeout": True, "retry_policy": True,
-    "schedule_to_start_timeout": False, "heartbeat_timeout": False, "id": False,
-    "task_queue": False, "wait_for_cancellation": False,
+    "schedule_to_start_timeout": True, "heartbeat_timeout": True, "id": True,
+    "task_queue": True, "wait_for_cancellation": True,
 }  # fmt: skip
 
 
@@ -89,7 +107,7 @@ def retry_policy(raw: Any) -> RetryPolicy:
         "max_delay",
         "backoff_factor",
     }
-    unknown = set(raw) - known
+    unknown = {str(name) for name in raw} - known
     if unknown:
         names = ", ".join(sorted(RetryPolicy._fields))
         raise PerdureError(
@@ -101,13 +119,37 @@ def retry_policy(raw: Any) -> RetryPolicy:
         value = duration_ns(raw.get(name, raw.get(short)))
         return otherwise if value is None else value
 
+    def number(name: str, short: str, otherwise: float, least: int) -> float:
+        value = raw.get(name, raw.get(short, otherwise))
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= least:
+            raise PerdureError(
+                Kind.INVALID, f"retry_policy.{name} is {value!r}: give a number from {least}"
+            )
+        return value
+
+    types = raw.get("non_retryable_error_types") or ()
+    if not isinstance(types, (list, tuple)) or not all(isinstance(each, str) for each in types):
+        raise PerdureError(
+            Kind.INVALID,
+            f"retry_policy.non_retryable_error_types is {types!r}: give a list of error kinds",
+        )
     return RetryPolicy(
         interval("initial_interval", "initial_delay", default.initial_interval),
-        float(raw.get("backoff_coefficient", raw.get("backoff_factor", 2.0))),
+        float(number("backoff_coefficient", "backoff_factor", 2.0, 1)),
         interval("maximum_interval", "max_delay", default.maximum_interval),
-        int(raw.get("maximum_attempts", raw.get("max_attempts", 0))),
-        tuple(raw.get("non_retryable_error_types") or ()),
+        int(number("maximum_attempts", "max_attempts", 0, 0)),
+        tuple(types),
     )
+
+
+def _policy_of(retry: Retry) -> dict[str, Any]:
+    """The option `retry` of any call as a policy, with its own defaults."""
+    return {
+        "initial_interval": retry.initial_delay / _MS,
+        "backoff_coefficient": retry.backoff_factor,
+        "maximum_interval": retry.max_delay / _MS,
+        "maximum_attempts": retry.max_attempts,
+    }
 
 
 def activity_options(
@@ -123,7 +165,11 @@ def activity_options(
     Raises PerdureError INVALID.
     """
     _check_known(options, "activity.", _ACTIVITY_OPTIONS)
-    raw = option(options, "activity.retry_policy") or options.get("retry") or function_retry
+    raw = option(options, "activity.retry_policy")
+    if raw is None and options.get("retry") is not None:
+        raw = _policy_of(Retry.read(options["retry"]))
+    if raw is None:
+        raw = function_retry
     timeout = option(options, "activity.start_to_close_timeout")
     if timeout is None:
         timeout = options.get("timeout")
@@ -131,8 +177,20 @@ def activity_options(
     return ActivityOptions(
         DEFAULT_TIMEOUT_NS if start_to_close is None else start_to_close,
         duration_ns(option(options, "activity.schedule_to_close_timeout")),
+        duration_ns(option(options, "activity.schedule_to_start_timeout")),
+        duration_ns(option(options, "activity.heartbeat_timeout")),
         default if raw is None else retry_policy(raw),
+        _text(options, "activity.id"),
+        _text(options, "activity.task_queue"),
+        bool(option(options, "activity.wait_for_cancellation")),
     )
+
+
+def _text(options: Mapping[str, Any], name: str) -> str | None:
+    value = option(options, name)
+    if value is None or (isinstance(value, str) and value):
+        return value
+    raise PerdureError(Kind.INVALID, f"{name} must be a text, not {value!r}")
 
 
 class StartOptions(NamedTuple):

@@ -38,7 +38,7 @@ class Recovery:
         """Begin with the first; everything else waits until the last is over."""
         if self._pending:
             for shard in self._shards:
-                shard.activities.held = True
+                shard.activities.places.held = True
             self._next(0)
 
     def _next(self, turn: int) -> None:
@@ -48,7 +48,7 @@ class Recovery:
         self._turn += 1
         if not self._pending:
             for shard in self._shards:
-                shard.post(shard.activities.release)
+                shard.post(shard.activities.places.release)
             return
         shard, run, seq = self._pending.popleft()
         over = partial(self._next, self._turn)

@@ -104,10 +104,7 @@ class Runs:
             logger.error("%s is quarantined: %s", pid, error)
             execution.suspended = True
             return execution
-        attempts = {
-            pending.seq: (pending.row[0], pending.row[1])
-            for pending in self._journal.activities_of(run)
-        }
+        attempts = {each.seq: each.row for each in self._journal.activities_of(run)}
         history.restore(execution, replay, attempts)
         execution.definition = self._definition(row.entry, replay.started["source"])
         _, commands = self._shard.machine.step(history.replay_steps(execution, replay), 0)

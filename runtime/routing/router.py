@@ -122,6 +122,12 @@ class Router:
         for served in self._queues.values():
             served.discard(host.id)
 
+    def served_by(self, task_queue: str) -> Host | None:
+        """The host that serves a task queue, or has this id; None without one, or with two."""
+        served = self._queues.get(task_queue, set())
+        name = next(iter(served)) if len(served) == 1 else task_queue
+        return self._hosts.get(name)
+
     def deliver(self, item: Input) -> None:
         """Bring an input to its PID; what has a reply is told when there is no such host."""
         pid: str = item[1]

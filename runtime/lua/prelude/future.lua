@@ -2,7 +2,7 @@
 local S = ...
 local setmetatable = setmetatable
 
-local STATE = {} -- the private key of {slot, channel, status, value, ok, cancel}
+local STATE = {} -- the private key of {channel, status, value, ok, cancel, patient, asked}
 local methods = {}
 local future_mt = S.own_type("future", { __index = methods, __tostring = function() return "future" end })
 
@@ -14,10 +14,21 @@ local function settle(state, status, ok, value)
   S.feed(state.channel, ok and S.new_payload(value) or value)
 end
 
+-- Whether a cancelled call of a workflow is over only when its function is.
+local function is_patient(slot, executor)
+  local options = slot.durable and executor and executor.options
+  if not options then return false end
+  return options["activity.wait_for_cancellation"] or options["temporal.activity.wait_for_cancellation"] or false
+end
+
 function S.async(executor, id, ...)
   local slot = S.current
-  local state = { channel = S.new_channel(slot, 1, true) }
-  local cancel, err = S.start_call("funcs.async", executor, function(ok, value) settle(state, "complete", ok, value) end, id, ...)
+  local state = { channel = S.new_channel(slot, 1, true), patient = is_patient(slot, executor) }
+  local function done(ok, value)
+    local was_canceled = state.asked and not ok and value:kind() == "Canceled"
+    settle(state, was_canceled and "canceled" or "complete", ok, value)
+  end
+  local cancel, err = S.start_call("funcs.async", executor, done, id, ...)
   if not cancel then return nil, err end
   state.cancel = cancel
   local future = setmetatable({ [STATE] = state }, future_mt)
@@ -54,8 +65,9 @@ end
 -- True when it was still running.
 function methods.cancel(future)
   local state = state_of(future)
-  if state.status then return false end
-  settle(state, "canceled", false, canceled())
+  if state.status or state.asked then return false end
+  state.asked = true
+  if not state.patient then settle(state, "canceled", false, canceled()) end
   state.cancel()
   return true
 end
