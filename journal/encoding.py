@@ -15,7 +15,7 @@ from zlib import crc32
 
 from msgpack import packb, unpackb
 
-from journal.databases import DATABASES
+from journal.databases import DATABASES, Database
 from journal.errors import BadRecordError, UnitError
 
 FORMAT: Final = 1
@@ -48,19 +48,23 @@ def encode(key: bytes, value: Any) -> bytes:
 
 def decode(db: int, key: bytes, data: bytes) -> Any:
     """What `encode` was given; raises BadRecordError when format or checksum are not right."""
+    return decode_in(DATABASES[db], key, data)
+
+
+def decode_in(database: Database, key: bytes, data: bytes) -> Any:
+    """The same for a database that is none of a journal."""
     if data[:2] != _HEADER or len(data) <= OVERHEAD:
-        raise _bad(db, key, f"starts with {data[:2].hex()}, not {_HEADER.hex()}")
+        raise _bad(database, key, f"starts with {data[:2].hex()}, not {_HEADER.hex()}")
     body = data[OVERHEAD:]
     if crc32(key, crc32(body)) != int.from_bytes(data[2:OVERHEAD], "big"):
-        raise _bad(db, key, "its checksum does not match")
+        raise _bad(database, key, "its checksum does not match")
     try:
         return unpackb(body, strict_map_key=False)
     except (TypeError, ValueError) as error:
-        raise _bad(db, key, f"cannot be unpacked: {error}") from error
+        raise _bad(database, key, f"cannot be unpacked: {error}") from error
 
 
-def _bad(db: int, key: bytes, problem: str) -> BadRecordError:
-    database = DATABASES[db]
+def _bad(database: Database, key: bytes, problem: str) -> BadRecordError:
     return BadRecordError(database.name, key, database.run(key), problem)
 
 

@@ -24,14 +24,14 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
 import lmdb
 
 from journal import faults
-from journal.databases import META
+from journal.databases import DATABASES, META, Database
 from journal.encoding import encode
 from journal.errors import (
     JournalClosedError,
@@ -39,9 +39,11 @@ from journal.errors import (
     JournalForkedError,
     JournalFullError,
     JournalIOError,
+    JournalPathError,
     translate,
 )
 from journal.files import Handles, Transaction, open_files
+from journal.owner import OwnerLock
 
 TXN_BEFORE: Final = faults.declare("journal.txn.before")
 GROW_BEFORE: Final = faults.declare("journal.grow.before")
@@ -63,17 +65,25 @@ class Environment:
         map_size: bytes of the map to start with; it grows by doubling.
         create: make a new journal when there is none.
         readonly: read a journal that another process may own.
+        databases: what is in it; the first is "meta".
     """
 
     def __init__(
-        self, path: str, map_size: int, *, create: bool = False, readonly: bool = False
+        self,
+        path: str,
+        map_size: int,
+        *,
+        create: bool = False,
+        readonly: bool = False,
+        databases: Sequence[Database] = DATABASES,
     ) -> None:
         self.path = path
         self._map_size = map_size
+        self._databases = databases
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._problem: JournalError = JournalClosedError(f"journal {path} is closed")
-        opened = open_files(path, map_size, create=create, readonly=readonly)
+        opened = open_files(path, map_size, create=create, readonly=readonly, databases=databases)
         self._env: lmdb.Environment | None = opened.env
         self._handles = opened.handles
         self.journal_id = opened.journal_id
@@ -200,7 +210,7 @@ class Environment:
         """Close and open; `problem` is what this and every later use raises when that fails."""
         self._close(problem)
         try:
-            opened = open_files(self.path, self._map_size)
+            opened = open_files(self.path, self._map_size, databases=self._databases)
         except JournalError as error:
             raise problem from error
         self._env, self._handles = opened.env, opened.handles
@@ -215,3 +225,26 @@ class Environment:
         env, self._env, self._problem = self._env, None, problem
         if env is not None:
             env.close()
+
+
+def open_owned(
+    path: str | os.PathLike[str], map_size: int, databases: Sequence[Database] = DATABASES
+) -> tuple[Environment, OwnerLock]:
+    """Own the folder `path` and open what is in it; both are made when they are not there.
+
+    Raises JournalOwnedError, and what `open_files` raises.
+    """
+    folder = os.path.abspath(path)
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        text = f"journal {folder}: the folder cannot be made: {error.strerror}"
+        raise JournalPathError(text) from error
+    owner = OwnerLock(folder)
+    try:
+        env = Environment(folder, map_size, create=not owner.journal_id, databases=databases)
+    except BaseException:
+        owner.release()
+        raise
+    owner.name(env.journal_id)
+    return env, owner

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import uuid4
 
 import lmdb
 
 from journal import faults
-from journal.databases import DATABASES, META
+from journal.databases import DATABASES, META, Database
 from journal.encoding import decode, encode
 from journal.errors import (
     BadRecordError,
@@ -58,10 +59,18 @@ class Opened(NamedTuple):
     is_new: bool
 
 
-def open_files(path: str, map_size: int, *, create: bool = False, readonly: bool = False) -> Opened:
+def open_files(
+    path: str,
+    map_size: int,
+    *,
+    create: bool = False,
+    readonly: bool = False,
+    databases: Sequence[Database] = DATABASES,
+) -> Opened:
     """Open the journal in the folder `path`.
 
-    Without `create` a missing or empty data file is damage: LMDB itself would make a new one.
+    The first of `databases` is "meta", where the journal says what it is. Without `create` a
+    missing or empty data file is damage: LMDB itself would make a new one.
 
     Raises JournalFormatError, JournalCorruptError or JournalPathError.
     """
@@ -82,9 +91,9 @@ def open_files(path: str, map_size: int, *, create: bool = False, readonly: bool
             if is_new and not create:
                 raise lost
             if is_new:
-                _create(env, path)
+                _create(env, path, databases)
             _check_length(env, path)
-            return Opened(env, *_identify(env, path), is_new)
+            return Opened(env, *_identify(env, path, databases), is_new)
         except BaseException:
             env.close()
             raise
@@ -105,10 +114,10 @@ def data_size(path: str) -> int:
         return 0
 
 
-def _create(env: lmdb.Environment, path: str) -> None:
+def _create(env: lmdb.Environment, path: str, databases: Sequence[Database]) -> None:
     faults.point(CREATE_BEFORE)
     with env.begin(write=True) as txn:
-        meta = [env.open_db(database.name.encode(), txn) for database in DATABASES][META]
+        meta = [env.open_db(database.name.encode(), txn) for database in databases][META]
         identity = (FORMAT_VERSION, str(uuid4()), time.time_ns())
         txn.put(IDENTITY, encode(IDENTITY, identity), db=meta)
     # LMDB syncs the file, not the folder entries that lead to it.
@@ -128,9 +137,11 @@ def _check_length(env: lmdb.Environment, path: str) -> None:
         raise corrupt(path, f"data.mdb was cut: it has {size} bytes of at least {needed}")
 
 
-def _identify(env: lmdb.Environment, path: str) -> tuple[Handles, str, int]:
+def _identify(
+    env: lmdb.Environment, path: str, databases: Sequence[Database]
+) -> tuple[Handles, str, int]:
     # Each handle by a transaction of its own: a read transaction would not keep it.
-    meta = env.open_db(DATABASES[META].name.encode(), create=False)
+    meta = env.open_db(databases[META].name.encode(), create=False)
     with env.begin() as txn:
         data = txn.get(IDENTITY, db=meta)
     if data is None:
@@ -141,5 +152,5 @@ def _identify(env: lmdb.Environment, path: str) -> tuple[Handles, str, int]:
             f"journal {path} has format {version}, and this version of Perdure reads up to "
             f"format {FORMAT_VERSION}: use the newer Perdure that wrote it"
         )
-    handles = [env.open_db(database.name.encode(), create=False) for database in DATABASES]
+    handles = [env.open_db(database.name.encode(), create=False) for database in databases]
     return handles, journal_id, created_ns

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from itertools import count
 from typing import Final
 
-from journal.environment import Environment
-from journal.errors import JournalPathError
+from journal.batch import Batches
+from journal.environment import Environment, open_owned
 from journal.files import data_size
 from journal.owner import OwnerLock
 from journal.store import Store
@@ -30,7 +30,7 @@ class Journal(Store):
         self._owner = owner
         highest = self.highest_run()
         self._numbers = count(highest + 1)
-        self._writer = Writer(env, highest)
+        self._writer: Writer[Unit] = Writer(env, Batches(highest))
 
     @classmethod
     def open(
@@ -49,27 +49,15 @@ class Journal(Store):
         Raises JournalOwnedError when another node, or this process, has it open;
         JournalFormatError, JournalCorruptError or JournalPathError when it cannot be used.
         """
-        folder = os.path.abspath(path)
+        env, owner = open_owned(path, map_size)
         try:
-            os.makedirs(folder, exist_ok=True)
-        except OSError as error:
-            raise JournalPathError(
-                f"journal {folder}: the folder cannot be made: {error.strerror}"
-            ) from error
-        owner = OwnerLock(folder)
-        try:
-            env = Environment(folder, map_size, create=not owner.journal_id)
-            try:
-                owner.name(env.journal_id)
-                journal = cls(env, owner)
-            except BaseException:
-                env.close()
-                raise
+            journal = cls(env, owner)
         except BaseException:
+            env.close()
             owner.release()
             raise
         if on_progress:
-            on_progress(_found(folder, env))
+            on_progress(_found(env.path, env))
         return journal
 
     def submit(self, unit: Unit, done: Done, *, losses: int | None = None) -> None:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
 from journal import faults
-from journal.batch import Batches
 from journal.environment import Environment
 from journal.errors import JournalClosedError, JournalLossError
-from journal.unit import Unit
+from journal.files import Handles, Transaction
 
 #: Called on the writer thread: None once the unit is on disk, else why it is not.
 Done = Callable[[Exception | None], None]
@@ -31,20 +30,29 @@ DONE_AFTER: Final = faults.declare("journal.done.after")
 
 logger = logging.getLogger("perdure.journal")
 
-_Item = tuple[Unit, Done]
+UnitT = TypeVar("UnitT")
+_UnitT = TypeVar("_UnitT", contravariant=True)
 
 
-class Writer:
-    """Owns the thread "journal-writer", which alone writes to the environment.
+class Batches(Protocol[_UnitT]):
+    """What units do to the databases. Used on the writer's thread."""
 
-    Args:
-        highest_run: the highest run number that is on disk.
-    """
+    def apply(self, txn: Transaction, handles: Handles, units: Sequence[_UnitT]) -> None:
+        """Write a batch; from the start again when the map had to grow."""
+        ...
 
-    def __init__(self, env: Environment, highest_run: int) -> None:
+    def committed(self, units: Sequence[_UnitT]) -> None:
+        """The batch is on disk."""
+        ...
+
+
+class Writer(Generic[UnitT]):
+    """Owns the thread "journal-writer", which alone writes to the environment."""
+
+    def __init__(self, env: Environment, batches: Batches[UnitT]) -> None:
         self._env = env
-        self._batches = Batches(highest_run)
-        self._queue: SimpleQueue[_Item | None] = SimpleQueue()
+        self._batches = batches
+        self._queue: SimpleQueue[tuple[UnitT, Done] | None] = SimpleQueue()
         # Guards what follows together with the queue: nothing comes behind the None of close(), and
         # nothing that rests on a lost unit behind the loss.
         self._lock = threading.Lock()
@@ -58,7 +66,7 @@ class Writer:
         """How often units were lost."""
         return self._losses
 
-    def submit(self, unit: Unit, done: Done, losses: int | None) -> None:
+    def submit(self, unit: UnitT, done: Done, losses: int | None) -> None:
         """Queue a unit; see Journal.submit."""
         self._env.check_process()
         faults.point(SUBMIT_BEFORE)
@@ -86,7 +94,7 @@ class Writer:
         get = self._queue.get
         last = False
         while not last:
-            batch: list[_Item] = []
+            batch: list[tuple[UnitT, Done]] = []
             try:
                 item = get()
                 while item is not None:
@@ -100,34 +108,35 @@ class Writer:
             if batch:
                 self._write(batch)
 
-    def _write(self, batch: list[_Item]) -> None:
+    def _write(self, batch: list[tuple[UnitT, Done]]) -> None:
         units = [unit for unit, _ in batch]
         try:
             self._env.write(lambda txn, handles: self._batches.apply(txn, handles, units))
         except Exception as error:
             logger.error("journal %s: %s", self._env.path, error)
-            _answer(batch + self._lose(), error)
+            for done in [done for _, done in batch] + self._lose():
+                _answer(done, error)
         else:
             self._batches.committed(units)
-            _answer(batch, None)
+            for _, done in batch:
+                _answer(done, None)
 
-    def _lose(self) -> list[_Item]:
+    def _lose(self) -> list[Done]:
         """Take what is queued behind a lost batch: it may rest on that."""
-        lost: list[_Item] = []
+        lost: list[Done] = []
         with self._lock:
             self._losses += 1
             while not self._queue.empty():
                 if (item := self._queue.get()) is not None:
-                    lost.append(item)
+                    lost.append(item[1])
             if self._closed:
                 self._queue.put(None)
         return lost
 
 
-def _answer(batch: list[_Item], error: Exception | None) -> None:
-    for _, done in batch:
-        try:
-            done(error)
-            faults.point(DONE_AFTER)
-        except BaseException:  # SystemExit would end the thread, and with it the journal
-            logger.exception("journal: the callback of a unit failed")
+def _answer(done: Done, error: Exception | None) -> None:
+    try:
+        done(error)
+        faults.point(DONE_AFTER)
+    except BaseException:  # SystemExit would end the thread, and with it the journal
+        logger.exception("journal: the callback of a unit failed")

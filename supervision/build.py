@@ -10,15 +10,18 @@ from hosts.calls import Calls
 from hosts.clients import Clients
 from hosts.durable.host import WorkflowHost
 from hosts.durable.options import ONCE, retry_policy
+from hosts.modules.stores import LmdbStore, Stores
 from hosts.process.host import ProcessHost
 from hosts.process.pool import FunctionPool
 from hosts.process.queues import PoolQueues
 from hosts.timers import Timers
+from journal.journal import Journal
+from journal.kv import KeyValues
 from runtime.config.registry import Entry, Registry
 from runtime.config.services import service_dependencies
 from runtime.lua.machine import Definition
 from runtime.routing.router import Router
-from supervision.journal_service import JournalService
+from supervision.lmdb_service import LmdbService
 from supervision.process_service import ProcessService
 from supervision.service import RestartPolicy, Service, ServiceSpec
 
@@ -36,6 +39,7 @@ class Parts:
     calls: Calls
     timers: Timers
     definitions: dict[str, Definition]
+    stores: Stores
     terminal: Callable[[bytes], None]
 
 
@@ -99,8 +103,14 @@ def _stop_timeout(entry: Entry) -> float:
     return float(entry.data["lifecycle"]["stop_timeout"] / _SECOND * 0.8)
 
 
-def _journal(entry: Entry, parts: Parts, built: dict[str, Service]) -> JournalService:
-    return JournalService(entry.id, entry.data["path"])
+def _journal(entry: Entry, parts: Parts, built: dict[str, Service]) -> LmdbService[Journal]:
+    return LmdbService(entry.id, entry.data["path"], Journal.open)
+
+
+def _store(entry: Entry, parts: Parts, built: dict[str, Service]) -> LmdbService[KeyValues]:
+    service = LmdbService(entry.id, entry.data["path"], KeyValues.open)
+    parts.stores.add(LmdbStore(entry.id, service.opened, parts.timers.clock))
+    return service
 
 
 def _process_host(entry: Entry, parts: Parts, built: dict[str, Service]) -> ProcessHost:
@@ -138,7 +148,7 @@ def _terminal_host(entry: Entry, parts: Parts, built: dict[str, Service]) -> Pro
 def _workflow_host(entry: Entry, parts: Parts, built: dict[str, Service]) -> WorkflowHost:
     data = entry.data
     journal = built[data["journal"]]
-    assert isinstance(journal, JournalService)
+    assert isinstance(journal, LmdbService)
     limits = data["limits"]
     policy = data["retry_policy"]
     workflows = parts.registry.of_kind("workflow.lua")
@@ -152,7 +162,7 @@ def _workflow_host(entry: Entry, parts: Parts, built: dict[str, Service]) -> Wor
     return WorkflowHost(
         entry.id,
         parts.definitions,
-        journal.journal,
+        journal.opened,
         parts.router,
         parts.clients,
         parts.calls,
@@ -194,6 +204,7 @@ def _process_service(entry: Entry, parts: Parts, built: dict[str, Service]) -> P
 
 _BUILDERS: Final[dict[str, Callable[[Entry, Parts, dict[str, Service]], Service]]] = {
     "journal.lmdb": _journal,
+    "store.lmdb": _store,
     "workflow.host": _workflow_host,
     "temporal.worker": _workflow_host,
     "process.host": _process_host,

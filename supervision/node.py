@@ -19,6 +19,7 @@ from hosts.durable.host import WorkflowHost
 from hosts.functions import PythonFunctions
 from hosts.limits import Limits
 from hosts.modules.events import EventBus
+from hosts.modules.stores import Stores
 from hosts.process.actor import ProcessActor
 from hosts.process.host import ProcessHost
 from hosts.timers import Timers, TimerThread
@@ -34,7 +35,7 @@ from supervision.build import Parts, build_services, function_pools
 from supervision.control.operations import Operations
 from supervision.control.server import ControlServer
 from supervision.data_folder import DataFolder, data_folder
-from supervision.journal_service import JournalService
+from supervision.lmdb_service import LmdbService
 from supervision.messages import ServiceStatus
 from supervision.preflight import preflight
 from supervision.supervisor import Progress, Supervisor
@@ -95,6 +96,8 @@ class Node:
         self.router.attach(self.clients)
         self.events = EventBus(self.router)
         self.router.provide("events", self.events)
+        self.stores = Stores(self.registry, self.router, self.timers.clock)
+        self.router.provide("store", self.stores)
         self._definitions = definitions(self.registry)
         self._python = PythonFunctions(loaded.source_folder, self.timers)
         self._actors: dict[str, ProcessActor] = {}
@@ -123,22 +126,22 @@ class Node:
         self.boot = self.data.next_boot()
         parts = Parts(
             self.registry, self.boot, self.router, self.clients, self.calls,
-            self.timers, self._definitions, terminal,
+            self.timers, self._definitions, self.stores, terminal,
         )  # fmt: skip
         self._timer_thread = TimerThread(self.timers)
         services = build_services(parts)
         self._services = {spec.id: service for spec, service in services}
         self._pools = function_pools(parts)
-        self._open_journals()
+        self._open_environments()
         self.router.declare(self._services)
         self.supervisor = Supervisor("node", services, self.timers)
         self._control_server = ControlServer(self.data.socket, Operations(self))
 
-    def _open_journals(self) -> None:
-        opened: list[JournalService] = []
+    def _open_environments(self) -> None:
+        opened: list[LmdbService[Any]] = []
         problems = []
         for service in self._services.values():
-            if isinstance(service, JournalService):
+            if isinstance(service, LmdbService):
                 try:
                     service.open()
                     opened.append(service)
@@ -201,7 +204,7 @@ class Node:
             self._timer_thread.stop()
         self._python.close()
         for service in self._services.values():
-            if isinstance(service, JournalService):
+            if isinstance(service, LmdbService):
                 service.stop()
         self.clients.close()
         self.data.release()

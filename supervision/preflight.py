@@ -62,12 +62,12 @@ def _problem(entry: Entry, message: str, hint: str) -> Problem:
 
 
 def _shared_journals(registry: Registry) -> list[Problem]:
-    """Journals of one application that mean the same folder."""
+    """Journals and stores of one application that mean the same folder."""
     owners: dict[str, str] = {}
     problems = []
-    for entry in registry.of_kind("journal.lmdb"):
+    for entry in registry.of_kind("journal.lmdb", "store.lmdb"):
         owner = owners.setdefault(os.path.realpath(entry.data["path"]), entry.id)
         if owner != entry.id:
-            text = f"path is that of {owner}: a journal has one owner"
+            text = f"path is that of {owner}: it has one owner"
             problems.append(_problem(entry, text, "give it a folder of its own"))
     return problems

@@ -59,6 +59,7 @@ SERVICES: Final = frozenset(
         "journal.lmdb",
         "process.host",
         "process.service",
+        "store.lmdb",
         "temporal.worker",
         "terminal.host",
         "workflow.host",
@@ -71,8 +72,6 @@ LATER: Final = {
     " journal.lmdb with a path",
     "process.python": "use process.lua, or a function.python that it calls",
     "process.supervisor": "use a process.service for each process",
-    "store.memory": "keep the state in a process.lua",
-    "store.lmdb": "keep the state in a workflow.lua",
     "env.storage.memory": "write ${env:NAME} where the value is needed",
     "env.storage.os": "write ${env:NAME} where the value is needed",
     "env.storage.router": "write ${env:NAME} where the value is needed",
@@ -365,6 +364,20 @@ KINDS: Final[Mapping[str, EntryKind]] = {
     "terminal.host": EntryKind(
         "runs one process with io on the terminal",
         _service({}, auto_start=False, ignored=frozenset({"hide_logs"})),
+    ),
+    "store.memory": EntryKind(
+        "values by key, for as long as the node runs",
+        Record(
+            {"max_size": Field(Integer(), 10_000, "values at most; 0: no limit")},
+            ignored=frozenset({"cleanup_interval", "lifecycle"}),
+        ),
+    ),
+    "store.lmdb": EntryKind(
+        "values by key, on disk",
+        _service(
+            {"path": Field(FilePath(), doc="a folder, such as data/sessions", required=True)},
+            auto_start=True,
+        ),
     ),
     "registry.entry": EntryKind("plain data"),
     "ns.definition": _NAMESPACE_DATA,

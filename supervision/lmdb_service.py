@@ -1,0 +1,61 @@
+"""`journal.lmdb` and `store.lmdb`: an LMDB environment, as a service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+from journal.errors import JournalError
+from runtime.errors import Kind, PerdureError
+from supervision.service import OnExit
+
+
+class _Opened(Protocol):
+    def close(self) -> None: ...
+
+
+OpenedT = TypeVar("OpenedT", bound=_Opened)
+
+
+class LmdbService(Generic[OpenedT]):
+    """Holds an environment open while it runs.
+
+    Args:
+        path: its folder.
+        opens: opens what is in a folder; raises JournalError.
+    """
+
+    def __init__(self, service_id: str, path: str, opens: Callable[[str], OpenedT]) -> None:
+        self.id = service_id
+        self.path = path
+        self._opens = opens
+        self._opened: OpenedT | None = None
+
+    def attach(self, on_exit: OnExit) -> None:
+        """An environment does not end by itself."""
+
+    def open(self) -> None:
+        """Open it ahead of `start`, for a check that comes before anything runs.
+
+        Raises PerdureError UNAVAILABLE with what to do, when another node has it for example.
+        """
+        if self._opened is not None:
+            return
+        try:
+            self._opened = self._opens(self.path)
+        except JournalError as error:
+            raise PerdureError(Kind.UNAVAILABLE, f"{self.id}: {error}") from error
+
+    def start(self) -> None:
+        self.open()
+
+    def stop(self) -> None:
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.close()
+
+    def opened(self) -> OpenedT:
+        """What it holds. Raises PerdureError UNAVAILABLE when the service does not run."""
+        if self._opened is None:
+            raise PerdureError(Kind.UNAVAILABLE, f"{self.id} is not running")
+        return self._opened
