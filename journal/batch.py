@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from itertools import islice
-from typing import Final
+from itertools import islice, takewhile
+from typing import Any, Final
 
 from journal import faults, keys
 from journal.databases import (
@@ -13,11 +13,14 @@ from journal.databases import (
     DATABASES,
     DEDUPE,
     ENDED,
+    HELD,
     HISTORY,
+    HOLDERS,
     IDS,
     META,
     NAMES,
     OUTBOX,
+    PAYLOADS,
     READY,
     RUNS,
     SOURCES,
@@ -38,10 +41,22 @@ CACHED_RUNS: Final = 50_000
 _OPS: Final = {
     (APPEND, HISTORY): "append",
     (DELETE_RUN, RUNS): "delete_run",
-    (INSERT, SOURCES): "put_source",
+    **{(INSERT, db): f"put_{DATABASES[db].noun}" for db in (SOURCES, PAYLOADS)},
     **{
         (PUT, db): f"put_{DATABASES[db].noun}"
-        for db in (RUNS, IDS, TIMERS, ACTIVITIES, OUTBOX, READY, DEDUPE, ENDED, NAMES)
+        for db in (
+            RUNS,
+            IDS,
+            TIMERS,
+            ACTIVITIES,
+            OUTBOX,
+            READY,
+            DEDUPE,
+            ENDED,
+            NAMES,
+            HELD,
+            HOLDERS,
+        )
     },
     **{
         (DELETE, db): f"del_{DATABASES[db].noun}"
@@ -143,11 +158,30 @@ def _delete_run(txn: Transaction, handles: Handles, run: int) -> None:
         _delete_id(txn, handles, row.workflow_id, run)
     for place in ended:
         txn.delete(place, b"", handles[ENDED])
-    for db in (RUNS, HISTORY, ACTIVITIES, OUTBOX, READY):
-        with txn.cursor(handles[db]) as cursor:
-            found = cursor.set_range(key)
-            while found and cursor.key()[:8] == key:
-                found = cursor.delete()
+    for held in _keys_from(txn, handles[HELD], key):
+        digest = held[8:]
+        txn.delete(digest + key, b"", handles[HOLDERS])
+        if not _keys_from(txn, handles[HOLDERS], digest, 1):
+            _delete_from(txn, handles[PAYLOADS], digest)
+    for db in (RUNS, HISTORY, ACTIVITIES, OUTBOX, READY, HELD):
+        _delete_from(txn, handles[db], key)
+
+
+def _keys_from(
+    txn: Transaction, handle: Any, prefix: bytes, limit: int | None = None
+) -> list[bytes]:
+    """The keys that begin with `prefix`."""
+    with txn.cursor(handle) as cursor:
+        rows = cursor.iternext(values=False) if cursor.set_range(prefix) else iter(())
+        return list(islice(takewhile(lambda key: key.startswith(prefix), rows), limit))
+
+
+def _delete_from(txn: Transaction, handle: Any, prefix: bytes) -> None:
+    """Delete the rows whose keys begin with `prefix`."""
+    with txn.cursor(handle) as cursor:
+        found = cursor.set_range(prefix)
+        while found and cursor.key().startswith(prefix):
+            found = cursor.delete()
 
 
 def _delete_id(txn: Transaction, handles: Handles, workflow_id: str, run: int) -> None:

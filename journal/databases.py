@@ -20,6 +20,9 @@ DEDUPE: Final = 8
 SOURCES: Final = 9
 ENDED: Final = 10
 NAMES: Final = 11
+PAYLOADS: Final = 12
+HELD: Final = 13
+HOLDERS: Final = 14
 
 
 class Database(NamedTuple):
@@ -58,4 +61,8 @@ DATABASES: Final = (
     Database("sources", "source", 0, -1),  # content hash -> blob
     Database("ended", "ended", 16, 8),  # ended_ns, run -> nil
     Database("names", "name", 0, -1),  # name -> [value, full name when hashed]
+    # Since format 2:
+    Database("payloads", "payload", 36, -1),  # SHA-256, chunk number (4 bytes) -> chunk
+    Database("held", "held", 40, 0),  # run, SHA-256 of a payload in its history -> nil
+    Database("holders", "holder", 40, 32),  # SHA-256, run -> nil
 )

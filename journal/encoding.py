@@ -10,10 +10,11 @@ LMDB itself has no checksums.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 from zlib import crc32
 
-from msgpack import packb, unpackb
+from msgpack import ExtType, packb, unpackb
 
 from journal.databases import DATABASES, Database
 from journal.errors import BadRecordError, UnitError
@@ -46,12 +47,20 @@ def encode(key: bytes, value: Any) -> bytes:
     return _HEADER + crc32(key, crc32(body)).to_bytes(4, "big") + body
 
 
-def decode(db: int, key: bytes, data: bytes) -> Any:
-    """What `encode` was given; raises BadRecordError when format or checksum are not right."""
-    return decode_in(DATABASES[db], key, data)
+def decode(
+    db: int, key: bytes, data: bytes, extension: Callable[[int, bytes], Any] = ExtType
+) -> Any:
+    """What `encode` was given; raises BadRecordError when format or checksum are not right.
+
+    Args:
+        extension: makes what an extension of MessagePack stands for.
+    """
+    return decode_in(DATABASES[db], key, data, extension)
 
 
-def decode_in(database: Database, key: bytes, data: bytes) -> Any:
+def decode_in(
+    database: Database, key: bytes, data: bytes, extension: Callable[[int, bytes], Any] = ExtType
+) -> Any:
     """The same for a database that is none of a journal."""
     if data[:2] != _HEADER or len(data) <= OVERHEAD:
         raise _bad(database, key, f"starts with {data[:2].hex()}, not {_HEADER.hex()}")
@@ -59,7 +68,7 @@ def decode_in(database: Database, key: bytes, data: bytes) -> Any:
     if crc32(key, crc32(body)) != int.from_bytes(data[2:OVERHEAD], "big"):
         raise _bad(database, key, "its checksum does not match")
     try:
-        return unpackb(body, strict_map_key=False)
+        return unpackb(body, strict_map_key=False, ext_hook=extension)
     except (TypeError, ValueError) as error:
         raise _bad(database, key, f"cannot be unpacked: {error}") from error
 

@@ -21,15 +21,18 @@ from journal.errors import (
 )
 
 #: Version of the whole layout.
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 
 #: The row that says so. Every later version can read it: [format, uuid, created_ns, ...].
 IDENTITY: Final = b"journal"
 
 CREATE_BEFORE: Final = faults.declare("journal.create.before")
 CREATE_AFTER: Final = faults.declare("journal.create.after")
+UPGRADE_BEFORE: Final = faults.declare("journal.upgrade.before")
+UPGRADE_AFTER: Final = faults.declare("journal.upgrade.after")
 
-#: lmdb's handles of the databases, in the order of DATABASES.
+#: lmdb's handles of the databases, in the order of DATABASES; None for one that a journal of an
+#: older format, open to be read only, does not have.
 Handles = list[Any]
 Transaction: TypeAlias = "lmdb.Transaction[bytes]"
 
@@ -83,7 +86,7 @@ def open_files(
             map_size=map_size,
             readonly=readonly,
             mode=0o644,
-            max_dbs=16,
+            max_dbs=32,
             max_spare_txns=1,
         )
         try:
@@ -93,7 +96,7 @@ def open_files(
             if is_new:
                 _create(env, path, databases)
             _check_length(env, path)
-            return Opened(env, *_identify(env, path, databases), is_new)
+            return Opened(env, *_identify(env, path, databases, readonly), is_new)
         except BaseException:
             env.close()
             raise
@@ -138,7 +141,7 @@ def _check_length(env: lmdb.Environment, path: str) -> None:
 
 
 def _identify(
-    env: lmdb.Environment, path: str, databases: Sequence[Database]
+    env: lmdb.Environment, path: str, databases: Sequence[Database], readonly: bool
 ) -> tuple[Handles, str, int]:
     # Each handle by a transaction of its own: a read transaction would not keep it.
     meta = env.open_db(databases[META].name.encode(), create=False)
@@ -152,5 +155,27 @@ def _identify(
             f"journal {path} has format {version}, and this version of Perdure reads up to "
             f"format {FORMAT_VERSION}: use the newer Perdure that wrote it"
         )
-    handles = [env.open_db(database.name.encode(), create=False) for database in databases]
-    return handles, journal_id, created_ns
+    if version < FORMAT_VERSION and not readonly:
+        _upgrade(env, databases, journal_id, created_ns)
+    return [_handle(env, database, readonly) for database in databases], journal_id, created_ns
+
+
+def _handle(env: lmdb.Environment, database: Database, readonly: bool) -> Any:
+    try:
+        return env.open_db(database.name.encode(), create=False)
+    except lmdb.NotFoundError:
+        if not readonly:
+            raise
+        return None
+
+
+def _upgrade(
+    env: lmdb.Environment, databases: Sequence[Database], journal_id: str, created_ns: int
+) -> None:
+    """Make a journal of an older format one of this; its rows stay as they are."""
+    faults.point(UPGRADE_BEFORE)
+    with env.begin(write=True) as txn:
+        meta = [env.open_db(database.name.encode(), txn) for database in databases][META]
+        identity = (FORMAT_VERSION, journal_id, created_ns)
+        txn.put(IDENTITY, encode(IDENTITY, identity), db=meta)
+    faults.point(UPGRADE_AFTER)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice, takewhile
 from typing import Any, Final, NamedTuple
 
-from journal import keys
+from journal import keys, payloads
 from journal.batch import HIGHEST_RUN, last_seq
 from journal.databases import (
     ACTIVITIES,
@@ -26,6 +26,7 @@ from journal.databases import (
     META,
     NAMES,
     OUTBOX,
+    PAYLOADS,
     READY,
     RUNS,
     SOURCES,
@@ -63,6 +64,7 @@ class Store:
 
     def __init__(self, env: Environment) -> None:
         self.env = env
+        self._extension = payloads.put_back(self.payload)
 
     @property
     def path(self) -> str:
@@ -169,6 +171,18 @@ class Store:
         blob: bytes | None = self._get(SOURCES, keys.text(digest))
         return blob
 
+    def payload(self, digest: bytes, length: int) -> bytes:
+        """A large payload by its digest; raises BadRecordError where a chunk is hurt or gone."""
+        parts = payloads.chunk_keys(digest, length)
+        with self.env.read() as (txn, handles):
+            chunks = [txn.get(key, db=handles[PAYLOADS]) for key in parts]
+        payload = bytearray()
+        for key, chunk in zip(parts, chunks, strict=True):
+            if chunk is None:
+                raise BadRecordError(DATABASES[PAYLOADS].name, key, 0, "is not there")
+            payload += decode(PAYLOADS, key, chunk)
+        return bytes(payload)
+
     def ended(
         self, before_ns: int, limit: int | None = None, on_bad: OnBad = None
     ) -> list[tuple[int, int]]:
@@ -191,7 +205,7 @@ class Store:
 
     def _get(self, db: int, key: bytes) -> Any:
         with self.env.read() as (txn, handles):
-            data = txn.get(key, db=handles[db])
+            data = txn.get(key, db=handles[db]) if handles[db] else None
         return None if data is None else decode(db, key, data)
 
     def _get_text(self, db: int, text: str | bytes) -> Any:
@@ -213,7 +227,7 @@ class Store:
         rows = self._down(db, stop, chunk) if reverse else self._up(db, start, stop, chunk)
         for key, data in islice(rows, limit):
             try:
-                row = decode(db, key, data)
+                row = decode(db, key, data, self._extension)
             except BadRecordError as error:
                 if on_bad is None:
                     raise
@@ -223,10 +237,13 @@ class Store:
 
     def _up(self, db: int, start: bytes, stop: bytes, size: int) -> Iterator[tuple[bytes, bytes]]:
         while True:
-            with self.env.read() as (txn, handles), txn.cursor(handles[db]) as cursor:
-                # A cursor that found nothing would begin with the first row of all.
-                rows = cursor.iternext() if cursor.set_range(start) else iter(())
-                chunk = list(islice(takewhile(lambda row: row[0] < stop, rows), size))
+            with self.env.read() as (txn, handles):
+                if not handles[db]:
+                    return
+                with txn.cursor(handles[db]) as cursor:
+                    # A cursor that found nothing would begin with the first row of all.
+                    rows = cursor.iternext() if cursor.set_range(start) else iter(())
+                    chunk = list(islice(takewhile(lambda row: row[0] < stop, rows), size))
             yield from chunk
             if len(chunk) < size:
                 return

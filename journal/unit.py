@@ -10,15 +10,18 @@ from collections.abc import Sequence
 from typing import Any, Final
 from zlib import crc32
 
-from journal import keys
+from journal import keys, payloads
 from journal.databases import (
     ACTIVITIES,
     DEDUPE,
     ENDED,
+    HELD,
     HISTORY,
+    HOLDERS,
     IDS,
     NAMES,
     OUTBOX,
+    PAYLOADS,
     READY,
     RUNS,
     SOURCES,
@@ -57,13 +60,27 @@ class Unit:
     def append(self, run: int, records: Sequence[Sequence[Any]]) -> None:
         """Add records to the history of `run`; they are numbered on from its last one.
 
-        They share one page, which is read and checked as a whole.
+        They share one page, which is read and checked as a whole. Large payloads in them are stored
+        beside it, see payloads.py.
         """
         if not records:
             raise UnitError(f"run {run}: append needs at least one record")
         body = pack(records)
-        keys.one(run)
+        prefix = keys.one(run)
+        if len(body) > payloads.INLINE_MAX:
+            large: dict[bytes, bytes] = {}
+            slim = payloads.take_out(records, large)
+            if large:
+                body = pack(slim)
+                for digest, payload in large.items():
+                    self._hold(prefix, digest, payload)
         self.ops.append((APPEND, HISTORY, run, (len(records), body, crc32(body))))
+
+    def _hold(self, run: bytes, digest: bytes, payload: bytes) -> None:
+        for key, chunk in payloads.chunks(digest, payload):
+            self.ops.append((INSERT, PAYLOADS, key, encode(key, chunk)))
+        for db, key in ((HELD, run + digest), (HOLDERS, digest + run)):
+            self.ops.append((PUT, db, key, encode(key, None)))
 
     def put_run(self, run: int, row: RunRow) -> None:
         """Say how a run stands."""

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from hashlib import sha256
+from itertools import groupby
 from typing import Any, NamedTuple
 
-from journal import keys
+from journal import keys, payloads
 from journal.batch import HIGHEST_RUN
 from journal.databases import (
     ACTIVITIES,
     DATABASES,
     ENDED,
+    HELD,
     HISTORY,
+    HOLDERS,
     IDS,
     META,
     OUTBOX,
+    PAYLOADS,
     READY,
     RUNS,
     TIMERS,
@@ -79,25 +84,31 @@ class _Check:
         self._handles = handles
         self._bad: list[Finding] = []
         self._runs: dict[int, RunRow | None] = {}
+        self._held: set[bytes] = set()
+        self._lengths: dict[bytes, int] = {}
 
     def findings(self) -> Iterator[Finding]:
         """Everything found, checksums last."""
         for key, data in self._txn.cursor(self._handles[RUNS]):
             row = self._decode(RUNS, key, data)
             self._runs[DATABASES[RUNS].run(key)] = None if row is None else RunRow(*row)
+        self._held = set(self._keys(HELD))
         for db, database in enumerate(DATABASES):
             last = (0, 0)
+            if not self._handles[db]:
+                continue  # of an older format
             for key, data in self._txn.cursor(self._handles[db]):
                 if database.width and len(key) != database.width:
                     yield _finding(db, key, f"its key has {len(key)} bytes, not {database.width}")
                     continue
-                value = self._decode(db, key, data) if db != RUNS else None
+                value = self._decode(db, key, data) if db not in (RUNS, PAYLOADS) else None
                 if db == HISTORY:
                     last, problem = self._page(key, value, last)
                 else:
                     problem = self._row(db, key, value)
                 if problem:
                     yield _finding(db, key, problem)
+        yield from self._payloads()
         yield from self._bad
 
     def _page(
@@ -110,12 +121,47 @@ class _Check:
         expected = before[1] + 1 if before[0] == run else 1
         if records is not None and last - len(records) + 1 != expected:
             return (run, last), f"begins with {last - len(records) + 1}, not {expected}"
+        for digest, length in payloads.references(records):
+            self._lengths[digest] = length
+            if key[:8] + digest not in self._held:
+                return (run, last), f"its run does not hold its payload {digest.hex()}"
         return (run, last), ""
+
+    def _payloads(self) -> Iterator[Finding]:
+        """What is wrong with large payloads: each is held, whole, and what its digest says."""
+        holders = set(self._keys(HOLDERS))
+        for key in self._held:
+            if key[8:] + key[:8] not in holders:
+                yield _finding(HELD, key, "its payload does not know its run")
+        held = {key[8:] for key in self._held}
+        there = set()
+        for digest, rows in groupby(self._rows(PAYLOADS), lambda row: row[0][:32]):
+            there.add(digest)
+            first, length, content = b"", 0, sha256()
+            for key, data in rows:
+                first = first or key
+                chunk = self._decode(PAYLOADS, key, data)
+                content.update(chunk or b"")
+                length += len(chunk or b"")
+            if digest not in held:
+                yield _finding(PAYLOADS, first, "no run holds it")
+            elif content.digest() != digest:
+                told = f"{length} bytes of {self._lengths.get(digest, length)}"
+                yield _finding(PAYLOADS, first, f"{told} are not what was stored")
+        for digest in sorted(held - there):
+            yield _finding(PAYLOADS, digest, "is not there")
+
+    def _keys(self, db: int) -> Iterator[bytes]:
+        return (key for key, _ in self._rows(db))
+
+    def _rows(self, db: int) -> Iterator[tuple[bytes, bytes]]:
+        handle = self._handles[db]
+        return iter(self._txn.cursor(handle)) if handle else iter(())
 
     def _row(self, db: int, key: bytes, value: Any) -> str:
         """What is wrong with a row of an index, or an empty text."""
         run = DATABASES[db].run(key)
-        if db in _OPEN_ONLY or db in (OUTBOX, ENDED):
+        if db in _OPEN_ONLY or db in (OUTBOX, ENDED, HELD, HOLDERS):
             if run not in self._runs:
                 return "there is no such run"
             row = self._runs[run]

@@ -146,7 +146,9 @@ def committed(store: Store) -> int:
 
 def _records(i: int) -> list[list[Any]]:
     # The size of the payload makes the map grow, and differs so that pages do.
-    return [["step", i, n, b"x" * (i * 7919 % 3000)] for n in range(i % 3 + 1)]
+    records: list[list[Any]] = [["step", i, n, b"x" * (i * 7919 % 3000)] for n in range(i % 3 + 1)]
+    # Large ones that two runs share.
+    return records + [["message", b"%d" % (i // STEPS // 2) * 5000]] * (i % STEPS == 2)
 
 
 def _row(run: int, status: str) -> RunRow:

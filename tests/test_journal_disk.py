@@ -265,7 +265,7 @@ def test_a_reader_in_another_process_follows_a_growing_map(journal: Journal) -> 
 
 
 LIMITED = """
-import resource, sys
+import os, resource, sys
 from journal.journal import Journal
 from tests.journal_lab import appending, commit, committed
 
@@ -279,7 +279,7 @@ with Journal.open(path, map_size=1 << 20) as journal:
     resource.setrlimit(kind, (now, before[1]))
     answers = []
     while not answers or answers[-1] is None:
-        answers += commit(journal, appending(1, [b"x" * 100_000]))
+        answers += commit(journal, appending(1, [os.urandom(100_000)]))
     print(type(answers[-1]).__name__)
     kept = journal.last_seq(1)
     resource.setrlimit(kind, before)

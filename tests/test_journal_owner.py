@@ -139,12 +139,12 @@ def test_a_journal_keeps_its_identity(tmp_path: Path) -> None:
 def test_a_newer_format_is_refused_by_name_and_left_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "FORMAT_VERSION", 2)
+    monkeypatch.setattr(files, "FORMAT_VERSION", files.FORMAT_VERSION + 1)
     Journal.open(tmp_path).close()
     monkeypatch.undo()
     before = (tmp_path / "data.mdb").read_bytes()
     for open_it in (Journal.open, verify):
-        with pytest.raises(JournalFormatError, match=r"format 2.*up to format 1: use the newer"):
+        with pytest.raises(JournalFormatError, match=r"format 3.*up to format 2: use the newer"):
             open_it(tmp_path)
     assert (tmp_path / "data.mdb").read_bytes() == before
 
