@@ -18,6 +18,7 @@ from hosts.definitions import definitions
 from hosts.durable.host import WorkflowHost
 from hosts.functions import PythonFunctions
 from hosts.limits import Limits
+from hosts.modules.env import Variables
 from hosts.modules.events import EventBus
 from hosts.modules.stores import Stores
 from hosts.process.actor import ProcessActor
@@ -98,6 +99,7 @@ class Node:
         self.router.provide("events", self.events)
         self.stores = Stores(self.registry, self.router, self.timers.clock)
         self.router.provide("store", self.stores)
+        self.router.provide("env", Variables(self.registry, self.router))
         self._definitions = definitions(self.registry)
         self._python = PythonFunctions(loaded.source_folder, self.timers)
         self._actors: dict[str, ProcessActor] = {}

@@ -39,6 +39,7 @@ def preflight(
                 )
             )
     problems += _shared_journals(registry)
+    problems += _shared_names(registry)
     for entry in registry.of_kind("function.python"):
         try:
             python.add(entry.id, entry.data["target"], entry.data["pool"])
@@ -70,4 +71,17 @@ def _shared_journals(registry: Registry) -> list[Problem]:
         if owner != entry.id:
             text = f"path is that of {owner}: it has one owner"
             problems.append(_problem(entry, text, "give it a folder of its own"))
+    return problems
+
+
+def _shared_names(registry: Registry) -> list[Problem]:
+    """Variables of one application that have the same name."""
+    owners: dict[str, str] = {}
+    problems = []
+    for entry in registry.of_kind("env.variable"):
+        name = entry.data["variable"]
+        owner = owners.setdefault(name, entry.id) if name else entry.id
+        if owner != entry.id:
+            text = f'variable is "{name}", as that of {owner}'
+            problems.append(_problem(entry, text, "give one of them another name"))
     return problems

@@ -39,9 +39,10 @@ class Ref:
 
 @dataclass(frozen=True)
 class ListOf:
-    """A list of one type."""
+    """A list of one type, with at least `minimum` items."""
 
     item: Type
+    minimum: int = 0
 
     def read(self, node: Located, place: Place) -> Any:
         if not isinstance(node.value, list):
@@ -49,6 +50,8 @@ class ListOf:
             hint = "write a list of maps" if nested else f"write [{node.value}]"
             place.reject(node, f"{shown(node)} is not a list", hint)
             return None
+        if len(node.value) < self.minimum:
+            place.reject(node, "the list is too short", f"write at least {self.minimum}")
         return [
             self.item.read(each, place.at(f"[{index}]")) for index, each in enumerate(node.value)
         ]

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from runtime.config import env_kinds
 from runtime.config.documents import Located
 from runtime.config.fields import Anything, Field, ListOf, MapOf, Record, Ref
 from runtime.config.place import Place, Plain, shown
@@ -72,10 +73,6 @@ LATER: Final = {
     " journal.lmdb with a path",
     "process.python": "use process.lua, or a function.python that it calls",
     "process.supervisor": "use a process.service for each process",
-    "env.storage.memory": "write ${env:NAME} where the value is needed",
-    "env.storage.os": "write ${env:NAME} where the value is needed",
-    "env.storage.router": "write ${env:NAME} where the value is needed",
-    "env.variable": "write ${env:NAME} where the value is needed",
 }
 
 
@@ -365,6 +362,10 @@ KINDS: Final[Mapping[str, EntryKind]] = {
         "runs one process with io on the terminal",
         _service({}, auto_start=False, ignored=frozenset({"hide_logs"})),
     ),
+    "env.storage.memory": EntryKind("values of variables while the node runs", env_kinds.STORAGE),
+    "env.storage.os": EntryKind("the environment of the node's process", env_kinds.STORAGE),
+    "env.storage.router": EntryKind("storages that are asked in turn", env_kinds.ROUTER),
+    "env.variable": EntryKind("a variable that Lua code can read", env_kinds.VARIABLE),
     "store.memory": EntryKind(
         "values by key, for as long as the node runs",
         Record(

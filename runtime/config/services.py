@@ -14,13 +14,18 @@ def service_dependencies(registry: Registry) -> dict[str, set[str]]:
 
 
 def cycle_problems(registry: Registry) -> list[Problem]:
-    """A problem for each cycle among services, and among libraries that import each other."""
+    """A problem for each cycle among services, libraries, and storages of variables."""
     graphs = (
         ("services need each other", service_dependencies(registry), "remove one of these needs"),
         (
             "libraries import each other",
             _dependencies(registry, frozenset({"library.lua"})),
             "move what they share into a library of its own",
+        ),
+        (
+            "storages ask each other",
+            _dependencies(registry, frozenset({"env.storage.router"})),
+            "remove one of them from the storages of another",
         ),
     )
     problems = []
