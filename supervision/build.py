@@ -9,6 +9,7 @@ from typing import Any, Final
 from hosts.calls import Calls
 from hosts.clients import Clients
 from hosts.durable.host import WorkflowHost
+from hosts.durable.limit import PayloadLimit
 from hosts.durable.options import ONCE, retry_policy
 from hosts.modules.stores import LmdbStore, Stores
 from hosts.process.host import ProcessHost
@@ -172,6 +173,9 @@ def _workflow_host(entry: Entry, parts: Parts, built: dict[str, Service]) -> Wor
         fuel=limits["fuel"],
         memory=limits["memory"],
         cache=data["cache"],
+        payload_limit=PayloadLimit(
+            data["journal"], parts.registry.get(data["journal"]).data["payload_limit"]
+        ),
         activities=limits["activities"],
         retry_policy=retry_policy(_in_ms(policy)) if policy else ONCE,
         versioning={each.id: each.data["versioning"] for each in workflows},

@@ -231,6 +231,7 @@ class Activities:
         kept."""
         if details is not None:
             kept = encode(details)
+            self._shard.parts.payload_limit.check("heartbeat details", kept)
             self._shard.post(partial(self._keep, key, attempt, kept))
 
     def _keep(self, key: Key, attempt: _Attempt, details: bytes) -> None:
@@ -271,6 +272,7 @@ class Activities:
         execution = self._shard.runs.find_run(run)
         activity = execution.activities.get(seq) if execution is not None else None
         if execution is not None and activity is not None:
+            ok, value = self._shard.parts.payload_limit.of_result(activity.record[2], ok, value)
             delay = None if ok else self._delay(activity, decode(value))
             if delay is None:
                 self._shard.touch(execution, _result(seq, ok, value))

@@ -48,6 +48,10 @@ class Arrivals:
         if execution is None:
             self._shard.parts.router.refuse(ack, self._shard.runs.gone(workflow_id))
             return
+        error = self._shard.parts.payload_limit.refusal(f"the message {topic}", args)
+        if error is not None:
+            self._shard.parts.router.refuse(ack, error)
+            return
         record: Record = ["message", topic, sender, args]
         if known is not None:
             self.keys.add(known)
@@ -114,6 +118,7 @@ class Arrivals:
         execution = self._shard.runs.find_run(run)
         request = execution.requests.get(seq) if execution is not None else None
         if execution is not None and request is not None:
+            ok, value = self._shard.parts.payload_limit.of_result(str(request[2]), ok, value)
             self._shard.touch(execution, self._shard.outbox.answer_record(request, seq, ok, value))
         elif run in self._shard.endings.orphans:
             orphan = self._shard.endings.orphans[run]

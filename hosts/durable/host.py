@@ -16,6 +16,7 @@ from hosts.durable import keys
 from hosts.durable.activities import Activities
 from hosts.durable.deadlines import Deadlines
 from hosts.durable.inline import InlineFunctions
+from hosts.durable.limit import NO_LIMIT, PayloadLimit
 from hosts.durable.options import ONCE, RetryPolicy, start_options
 from hosts.durable.outbox import child_ended
 from hosts.durable.records import Record
@@ -64,6 +65,7 @@ class WorkflowHost:
         fuel: int = 100_000_000,
         memory: int = 1 << 29,
         cache: int = 1 << 28,
+        payload_limit: PayloadLimit = NO_LIMIT,
         activities: int = 1000,
         retry_policy: RetryPolicy = ONCE,
         versioning: dict[str, str] | None = None,
@@ -84,6 +86,7 @@ class WorkflowHost:
         # A VM that reached its limit would kill the run that happens to grow it.
         self._cache = min(cache, memory * workers // 2)
         self._activities = activities
+        self._payload_limit = payload_limit
         self._retry_policy = retry_policy
         self._versioning = versioning or {}
         self._on_error = on_error or {}
@@ -112,6 +115,7 @@ class WorkflowHost:
         parts = Parts(
             self.id, self._task_queue, journal, self._router, self._definitions,
             self._versioning, self._on_error, self._cache // self._worker_count,
+            self._payload_limit,
         )  # fmt: skip
         self._shards = []
         for index in range(self._worker_count):
@@ -189,7 +193,10 @@ class WorkflowHost:
     def _machine(self, index: int) -> Machine:
         # What gets a PID by the machine is a function that another one called.
         prefix = f"{{{self._functions_id(index)}|n"
-        machine = Machine(self.id, prefix, self._timers.clock, fuel=self._fuel, memory=self._memory)
+        machine = Machine(
+            self.id, prefix, self._timers.clock, fuel=self._fuel, memory=self._memory,
+            payload_limit=self._payload_limit.size,
+        )  # fmt: skip
         machine.define(self._definitions)
         return machine
 
@@ -282,6 +289,7 @@ class WorkflowHost:
                 options.workflow_id or request.name or keys.new_workflow_id(self.id, request)
             )
             check_name(workflow_id, "workflow id")
+            self._check_sizes(request)
             if not self._shards:
                 raise PerdureError(Kind.UNAVAILABLE, f"{self.id} is not running", True)
         except PerdureError as error:
@@ -290,6 +298,13 @@ class WorkflowHost:
             return
         shard = self._shard_of(workflow_id)
         shard.post(partial(shard.starts.start_run, request, workflow_id, options))
+
+    def _check_sizes(self, request: SpawnRequest) -> None:
+        check, start = self._payload_limit.check, request.start
+        check(f"the arguments of {request.entry}", request.args)
+        check(f"the context of {request.entry}", start.get("context", b""))
+        for topic, args in start.get("messages", ()):
+            check(f"the message {topic}", args)
 
     def lookup(self, name: str) -> str | None:
         """A workflow is known by its id while it is open: by what `with_name` gave it, too."""

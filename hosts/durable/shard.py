@@ -33,6 +33,7 @@ from hosts.durable.endings import Endings
 from hosts.durable.execution import Execution
 from hosts.durable.flight import Flight
 from hosts.durable.inline import InlineFunctions
+from hosts.durable.limit import PayloadLimit
 from hosts.durable.outbox import Outbox
 from hosts.durable.records import Record
 from hosts.durable.runs import Runs
@@ -82,6 +83,7 @@ class Parts(NamedTuple):
     on_error: dict[str, str]
     #: bytes of live runs that a shard keeps in memory
     cache: int
+    payload_limit: PayloadLimit
 
 
 class Shard(VmWorker):

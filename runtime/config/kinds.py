@@ -332,7 +332,9 @@ KINDS: Final[Mapping[str, EntryKind]] = {
                 "retention": Field(
                     Duration(), "30d", "how long an ended run can be read", later=True
                 ),
-                "payload_limit": Field(Size(), "2MB", "of one value; Temporal's limit", later=True),
+                "payload_limit": Field(
+                    Size(), "2MB", "of one value; Temporal's limit. 0: no limit"
+                ),
             },
             auto_start=True,
         ),

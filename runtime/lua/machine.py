@@ -81,6 +81,7 @@ class Machine:
             of this or another boot has the same.
         clock: where `time.now` of processes comes from.
         fuel: Lua instructions that a slot may run without yielding, or 0 for no limit.
+        payload_limit: bytes that what a workflow sends out may have, or 0 for no limit.
         memory: bytes at which the process that grew the VM is killed. The hard cap is half more.
     """
 
@@ -92,6 +93,7 @@ class Machine:
         *,
         fuel: int = 100_000_000,
         memory: int = 1 << 30,
+        payload_limit: int = 0,
     ) -> None:
         self._cap = memory + memory // 2
         self._limit = 0  # bytes that Lua may hold now; 0: no limit
@@ -112,6 +114,7 @@ class Machine:
         shared[b"host"] = host.encode()
         shared[b"fuel"] = fuel or False
         shared[b"memory_limit"] = memory // 1024
+        shared[b"payload_limit"] = payload_limit or (1 << 62)
         shared[b"wall"] = clock.wall  # a bare integer: it can neither fail nor outgrow the VM
         # Lua must not hold the machine: neither collector sees a cycle through both.
         weak = weakref.proxy(self)

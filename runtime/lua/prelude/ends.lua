@@ -55,19 +55,23 @@ local function notify(slot, ok, value)
 end
 
 -- What a result is to others: a copy.
-local function result_of(ok, value)
+local function result_of(slot, ok, value)
   if not ok or type(value) ~= "table" then
     local kind = type(value)
     if kind == "function" or kind == "thread" or kind == "userdata" then value = nil end
+    local err = ok and slot.durable and kind == "string" and S.refused(slot, "the result", "", #value)
+    if err then return false, err end
     return ok, value
   end
   local copied, err = S.try_copy(value)
   if err then return false, S.error_in("the result of this code cannot be sent", err) end
+  err = slot.durable and S.refused(slot, "the result", "", #S.encode(copied))
+  if err then return false, err end
   return true, copied
 end
 
 local function conclude(slot, ok, value)
-  ok, value = result_of(ok, value)
+  ok, value = result_of(slot, ok, value)
   local caller, children = slot.caller, slot.children
   if children then
     local canceled = S.new_error("Canceled", "the caller of this function ended")

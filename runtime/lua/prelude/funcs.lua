@@ -47,7 +47,7 @@ local function start(where, executor, waiter, id, ...)
   if proto then return start_here(slot, waiter, proto, context, ...) end
   local wrong = check(where, id)
   if wrong then return nil, wrong end
-  local args, err = S.try_encode_values(...)
+  local args, err = S.encode_outgoing("the arguments of ", id, ...)
   if not args then return nil, err end
   local seq = S.next_seq(slot)
   if waiter then S.expect(slot, waiter, seq) end

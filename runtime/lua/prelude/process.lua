@@ -48,7 +48,7 @@ function process.send(dest, topic, ...)
     S.busy = false
     return true
   end
-  local args, err = S.try_encode_values(...)
+  local args, err = S.encode_outgoing("the message ", topic, ...)
   if not args then return nil, err end
   local seq = S.next_seq(slot)
   S.emit_send(pid_of(slot), seq, dest, topic, args)

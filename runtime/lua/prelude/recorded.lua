@@ -7,7 +7,10 @@
 -- S.now_of(slot), S.now() -> ns since 1970; in a workflow the recorded time of the step
 -- S.random(n) -> n random bytes
 -- S.version(slot, change, lowest, highest) -> version
+-- S.refused(slot, what, name, size) -> nil | err         the error for a payload that is too large for the journal
+-- S.encode_outgoing(what, name, …) -> bytes | nil, err   arguments on their way out
 local S = ...
+local LIMIT <const> = S.payload_limit
 
 function S.now_of(slot)
   return slot.durable and slot.now or S.wall()
@@ -60,4 +63,28 @@ function S.version(slot, change, lowest, highest)
   end
   versions[change] = version
   return version
+end
+
+-- A refusal is recorded like a value: the limit may be another one when the run is replayed.
+function S.refused(slot, what, name, size)
+  local kind = "too large:" .. slot.seq + 1
+  local item = slot.values and slot.values[slot.values.next]
+  if slot.replaying then
+    if not (item and item[1] == kind) then return nil end
+  elseif size <= LIMIT then
+    return nil
+  end
+  return S.new_error("Invalid", recorded(slot, kind, function()
+    return what .. name .. ": " .. size .. " bytes are more than the payload_limit of the journal, " .. LIMIT
+      .. ": keep it elsewhere and pass on where, or raise the limit"
+  end))
+end
+
+function S.encode_outgoing(what, name, ...)
+  local bytes, err = S.try_encode_values(...)
+  local slot = S.current
+  if not bytes or not slot.durable then return bytes, err end
+  err = S.refused(slot, what, name, #bytes)
+  if err then return nil, err end
+  return bytes
 end

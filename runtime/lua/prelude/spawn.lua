@@ -72,7 +72,7 @@ function S.spawn(where, flags, builder, id, host, ...)
     if not proto then return nil, err end
     return spawn_here(slot, flags, builder, proto, context, ...)
   end
-  local args, err = S.try_encode_values(...)
+  local args, err = S.encode_outgoing("the arguments of ", id, ...)
   if not args then return nil, err end
   local seq = S.next_seq(slot)
   S.emit_spawn(
@@ -125,7 +125,7 @@ end
 function methods.with_message(builder, topic, ...)
   local wrong = S.check_topic("with_message", topic)
   if wrong then return nil, wrong end
-  local args, err = S.try_encode_values(...)
+  local args, err = S.encode_outgoing("the message ", topic, ...)
   if not args then return nil, err end
   local fields, messages = fields_of(builder), {}
   local before = fields and fields.messages or messages
