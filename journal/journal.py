@@ -85,6 +85,16 @@ class Journal(Store):
         """How often units were answered with an error since the journal was opened."""
         return self._writer.losses
 
+    @property
+    def commits(self) -> int:
+        """Transactions synced to disk since the journal was opened."""
+        return self._writer.commits
+
+    @property
+    def units(self) -> int:
+        """Units in those transactions."""
+        return self._writer.units
+
     def next_run(self) -> int:
         """A number for a new run, above all that ever had a row; some may be skipped."""
         return next(self._numbers)

@@ -52,6 +52,9 @@ class Writer(Generic[UnitT]):
     def __init__(self, env: Environment, batches: Batches[UnitT]) -> None:
         self._env = env
         self._batches = batches
+        #: Transactions synced to disk, and units in them.
+        self.commits = 0
+        self.units = 0
         self._queue: SimpleQueue[tuple[UnitT, Done] | None] = SimpleQueue()
         # Guards what follows together with the queue: nothing comes behind the None of close(), and
         # nothing that rests on a lost unit behind the loss.
@@ -117,6 +120,8 @@ class Writer(Generic[UnitT]):
             for done in [done for _, done in batch] + self._lose():
                 _answer(done, error)
         else:
+            self.commits += 1
+            self.units += len(units)
             self._batches.committed(units)
             for _, done in batch:
                 _answer(done, None)

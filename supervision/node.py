@@ -20,6 +20,7 @@ from hosts.functions import PythonFunctions
 from hosts.limits import Limits
 from hosts.modules.env import Variables
 from hosts.modules.events import EventBus
+from hosts.modules.metrics import Metrics, Sample
 from hosts.modules.stores import Stores
 from hosts.process.actor import ProcessActor
 from hosts.process.host import ProcessHost
@@ -36,6 +37,7 @@ from supervision.build import Parts, build_services, function_pools
 from supervision.control.operations import Operations
 from supervision.control.server import ControlServer
 from supervision.data_folder import DataFolder, data_folder
+from supervision.figures import figures
 from supervision.lmdb_service import LmdbService
 from supervision.messages import ServiceStatus
 from supervision.preflight import preflight
@@ -99,6 +101,10 @@ class Node:
         self.router.provide("events", self.events)
         self.stores = Stores(self.registry, self.router, self.timers.clock)
         self.router.provide("store", self.stores)
+        self._metrics = Metrics(
+            lambda: figures(self._services, self.supervisor, self.router, self.events)
+        )
+        self.router.provide("metrics", self._metrics)
         self.router.provide("env", Variables(self.registry, self.router))
         self._definitions = definitions(self.registry)
         self._python = PythonFunctions(loaded.source_folder, self.timers)
@@ -375,6 +381,17 @@ class Node:
             "processes": sum(host.population for host in hosts),
             "dead_letters": self.router.dead_letters,
         }
+
+    def metrics(self) -> list[Sample]:
+        """Every figure of the node and of user code: name, kind, labels, value, help."""
+        return self._metrics.samples()
+
+    def metrics_text(self) -> str:
+        """The same in Prometheus's text format.
+
+        Raises PerdureError UNAVAILABLE when prometheus_client (the extra `metrics`) is missing.
+        """
+        return self._metrics.text()
 
     def services(self) -> list[ServiceStatus]:
         """Every service as it is now, dependencies first."""

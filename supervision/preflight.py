@@ -6,7 +6,9 @@ import os
 import traceback
 from collections.abc import Mapping
 
+from hosts.definitions import LUA_KINDS
 from hosts.functions import PythonFunctions
+from hosts.modules import metrics
 from runtime.clock import SystemClock
 from runtime.config.problems import Problem, suggest
 from runtime.config.registry import Entry, Registry
@@ -38,6 +40,7 @@ def preflight(
                     entry, f'{definition.chunk} defines no function "{definition.method}"', hint
                 )
             )
+    problems += _missing_libraries(registry)
     problems += _shared_journals(registry)
     problems += _shared_names(registry)
     for entry in registry.of_kind("function.python"):
@@ -60,6 +63,17 @@ def _place_of(error: PerdureError) -> str:
 
 def _problem(entry: Entry, message: str, hint: str) -> Problem:
     return Problem(entry.file, entry.line, entry.id, message, hint)
+
+
+def _missing_libraries(registry: Registry) -> list[Problem]:
+    """Entries that list a module whose library is not installed."""
+    if metrics.available():
+        return []
+    return [
+        _problem(entry, metrics.MISSING, "or leave it out of modules")
+        for entry in registry.of_kind(*LUA_KINDS)
+        if "metrics" in (entry.data.get("modules") or ())
+    ]
 
 
 def _shared_journals(registry: Registry) -> list[Problem]:

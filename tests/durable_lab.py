@@ -42,7 +42,7 @@ def effect(name, *args):
     return name
 """
 
-_MODULES = "[funcs, time, uuid, workflow, json, events, store, env, metrics, logger, io]"
+_MODULES = "[funcs, time, uuid, workflow, json, events, store, env, logger, io]"
 
 
 def durable_app(

@@ -104,6 +104,7 @@ class Endings:
     def _ended(self, execution: Execution, ok: bool, value: bytes) -> None:
         """The end is on disk: tell everybody who waits for it."""
         row = execution.row
+        self._shard.tally[row.status] += 1
         self._shard.runs.forget(execution)
         router = self._shard.parts.router
         router.names.release(execution.pid)

@@ -6,6 +6,7 @@ import itertools
 import logging
 import threading
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final
@@ -334,6 +335,13 @@ class WorkflowHost:
     def live(self) -> int:
         """How many runs are in memory; the others are on disk."""
         return sum(len(shard.runs) for shard in self._shards)
+
+    def tally(self) -> dict[str, int]:
+        """Runs since the host was started: how many `started`, and how many ended how."""
+        total: Counter[str] = Counter()
+        for shard in self._shards:
+            total.update(dict(shard.tally))
+        return dict(total)
 
     def run(self, workflow_id: str) -> tuple[int, RunRow]:
         """The current or last run of a workflow id; raises PerdureError NOT_FOUND."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from queue import SimpleQueue
@@ -112,6 +113,8 @@ class Shard(VmWorker):
         self.arrivals = Arrivals(self)
         self.endings = Endings(self)
         self.cache = Cache(self, parts.cache)
+        #: Runs that `started`, and that ended, by status.
+        self.tally: Counter[str] = Counter()
         self._touched: dict[int, Execution] = {}
         self._losses = self.journal.losses
         #: Units handed to the journal, and those that were answered and dealt with.

@@ -105,6 +105,7 @@ class Starts:
             self.keys[request.key] = workflow_id
             self._remember(request.key, workflow_id, execution.unit)
         self._shard.runs.keep(execution)
+        self._shard.tally["started"] += 1
         execution.fresh.append(["started", started])
         if reply is not None:
             execution.acks.append((reply, encode(pid)))

@@ -49,6 +49,7 @@ class Event:
 class _Subscriber(Protocol):
     system: Pattern
     kind: Pattern
+    dropped: int
 
     def put(self, event: Event) -> None:
         """Take an event; from any thread, without waiting."""
@@ -121,7 +122,7 @@ class _LuaSubscription:
         self._pid = pid
         self._number = number
         self._queue: deque[Event] = deque()
-        self._dropped = 0
+        self.dropped = 0
         #: The VM has taken the last batch.
         self._ready = True
         self._lock = threading.Lock()
@@ -130,7 +131,7 @@ class _LuaSubscription:
         with self._lock:
             if len(self._queue) == QUEUED:
                 self._queue.popleft()
-                self._dropped += 1
+                self.dropped += 1
             self._queue.append(event)
         self._flush()
 
@@ -147,7 +148,7 @@ class _LuaSubscription:
             self._ready = False
             batch = [event.encoded for event in self._queue]
             self._queue.clear()
-            dropped = self._dropped
+            dropped = self.dropped
         self._router.deliver(inputs.events(self._pid, self._number, batch, dropped))
 
 
@@ -159,6 +160,9 @@ class EventBus:
         self._lock = threading.Lock()
         #: Replaced as a whole, so that publishing needs no lock.
         self._subscribers: tuple[_Subscriber, ...] = ()
+        #: Events since the node was made.
+        self.published = 0
+        self._dropped = 0
         self._slots: dict[tuple[str, int], _LuaSubscription] = {}
 
     def subscribe(self, system: str, kind: str = EVERYTHING) -> Subscription:
@@ -177,14 +181,22 @@ class EventBus:
         """
         if not (system and kind and path):
             raise PerdureError(Kind.INVALID, "an event has a system, a kind and a path, none empty")
+        self.published += 1
         event = Event(system, kind, path, data)
         for subscriber in self._subscribers:
             if subscriber.system.matches(system) and subscriber.kind.matches(kind):
                 subscriber.put(event)
 
+    @property
+    def dropped(self) -> int:
+        """Events that slow subscribers have lost in the bus."""
+        return self._dropped + sum(each.dropped for each in self._subscribers)
+
     def remove(self, subscriber: _Subscriber) -> None:
         """Give a subscriber no more events."""
         with self._lock:
+            if subscriber in self._subscribers:
+                self._dropped += subscriber.dropped
             self._subscribers = tuple(each for each in self._subscribers if each is not subscriber)
 
     def _add(self, subscriber: _Subscriber) -> None:

@@ -43,7 +43,7 @@ PRELUDE: Final = (
     "message", "mailbox", "process", "spawn", "control", "names", "upgrade",
     "funcs", "future", "ctx", "ask",
     "duration", "calendar", "locations", "layout", "time_format", "time_parse", "time", "timers",
-    "json", "uuid", "workflow", "log", "terminal", "events", "store", "env",
+    "json", "uuid", "workflow", "log", "terminal", "events", "store", "env", "metrics",
     "pattern_cost", "matcher", "patterns", "bounds", "coroutines", "order", "globals", "libraries",
     "proxies", "sources", "boundary",
 )  # fmt: skip

@@ -123,6 +123,30 @@ def ps(node: ControlClient, as_json: bool) -> None:
 
 
 @click.command()
+@click.option("--prometheus", is_flag=True, help="Print Prometheus's text format.")
+@live
+@as_json
+def metrics(node: ControlClient, prometheus: bool, as_json: bool) -> None:
+    """Show what is counted and measured."""
+    if prometheus:
+        click.echo(node.call("metrics.text"), nl=False)
+        return
+    rows = node.call("metrics")
+    if as_json:
+        for row in rows:
+            json_line(row)
+        return
+    table(
+        ("METRIC", "KIND", "LABELS", "VALUE"),
+        ((row["name"], row["kind"], _labels(row["labels"]), f"{row['value']:g}") for row in rows),
+    )
+
+
+def _labels(labels: dict[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in labels.items())
+
+
+@click.command()
 @click.argument("entry", metavar="ENTRY")
 @click.argument("host", metavar="HOST")
 @click.argument("args", metavar="[JSON]...", nargs=-1, type=JsonValue())
@@ -187,4 +211,4 @@ def terminate(node: ControlClient, target: str, as_json: bool) -> None:
     done("terminated", as_json)
 
 
-COMMANDS: Final = (services, ps, spawn, send, cancel, terminate)
+COMMANDS: Final = (services, ps, metrics, spawn, send, cancel, terminate)

@@ -84,6 +84,19 @@ def processes(node: Node) -> list[dict[str, Any]]:
     return node.processes()
 
 
+def metrics(node: Node) -> list[dict[str, Any]]:
+    """Every figure: name, kind, labels, value."""
+    return [
+        {"name": each.name, "kind": each.kind, "labels": dict(each.labels), "value": each.value}
+        for each in node.metrics()
+    ]
+
+
+def metrics_text(node: Node) -> str:
+    """Every figure in Prometheus's text format."""
+    return node.metrics_text()
+
+
 def spawn(node: Node, entry: str, host: str, args: list[Any] | None = None) -> dict[str, Any]:
     """Start a process."""
     return {"pid": node.spawn(entry, host, *(args or ()))}
@@ -109,6 +122,8 @@ def terminate(node: Node, target: str) -> None:
 OPERATIONS: Final[dict[str, Callable[..., Any]]] = {
     "services": services,
     "processes": processes,
+    "metrics": metrics,
+    "metrics.text": metrics_text,
     "spawn": spawn,
     "send": send,
     "cancel": cancel,
