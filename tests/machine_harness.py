@@ -12,15 +12,18 @@ from typing import Any, TypeVar
 from runtime import commands as c
 from runtime import inputs
 from runtime.codec import decode, decode_args, encode, encode_args
+from runtime.config.kinds import MODULES
 from runtime.errors import PerdureError
 from runtime.inputs import Input, StartOptions
 from runtime.lua.machine import Definition, Machine
 
-ALL_MODULES = ["funcs", "time", "uuid", "errors", "ctx", "json", "logger", "workflow", "io"]
+ALL_MODULES = sorted(set(MODULES) - {"process", "channel"})
 HOST = "app:processes"
 PID_PREFIX = f"{{{HOST}|0x1001"
 #: Who asks in tests.
 TEST = ("{test|1}", 1)
+#: The one run of `Run`.
+RUN = "{app:orders|run}"
 #: 2025-01-01T00:00:00Z
 EPOCH = 1_735_689_600_000_000_000
 
@@ -135,9 +138,64 @@ class Node:
         return [command.message for command in self.of(c.Log)]
 
 
+class Run:
+    """A workflow run, step by step; `recorded` and `steps` are what a history would keep."""
+
+    def __init__(self, source: str, *, seed: bytes = bytes(range(32)), now: int = EPOCH) -> None:
+        self.source = source
+        self.node = Node({"main": entry(source, "workflow.lua")})
+        self.steps: list[Input] = []
+        self.now = now
+        self.first = inputs.start(
+            RUN,
+            "app:main",
+            encode_args([]),
+            {
+                "durable": True,
+                "seed": seed,
+                "info": {"host": "app:orders", "workflow_id": "run", "attempt": 1},
+            },
+        )
+
+    def step(self, *given: Input, later: int = 0) -> list[c.Command]:
+        batch = list(given) if self.steps else [self.first, *given]
+        self.now += later
+        commands = self.node.step(inputs.step(RUN, self.now, None, batch, len(self.steps), 100))
+        values = [(value.kind, value.value) for value in commands if isinstance(value, c.Value)]
+        self.steps.append(inputs.step(RUN, self.now, values, batch, len(self.steps), 100))
+        return commands
+
+    def answer(self, command: Any, value: Any = None, **options: int) -> list[c.Command]:
+        return self.step(inputs.answer(RUN, command.seq, True, encode(value)), **options)
+
+    def result(self) -> Any:
+        return self.node.result(RUN)
+
+    def replay(self, source: str | None = None) -> Node:
+        """The same steps in one batch on a fresh machine."""
+        again = Node({"main": entry(source or self.source, "workflow.lua")})
+        again.step(*self.steps)
+        return again
+
+
 def run(source: str, *args: Any, **options: Any) -> Any:
     """The result of a process with this source, alone in a machine; raises its error."""
     return Node({"main": source}, **options).run("main", *args)
+
+
+def everywhere(source: str) -> Any:
+    """The result of code that waits for nothing, the same as a process, a function, a workflow.
+
+    What differs between two runs of it is not for this; a replay of the workflow gives the same.
+    """
+    node = Node({"main": source, "function": entry(source, "function.lua")})
+    result = node.run("main")
+    assert node.run("function", process=False) == result
+    workflow = Run(source)
+    workflow.step()
+    assert workflow.result() == result
+    assert workflow.replay().result(RUN) == result
+    return result
 
 
 def error_of(action: Callable[[], object]) -> PerdureError:

@@ -8,53 +8,11 @@ import pytest
 
 from runtime import commands as c
 from runtime import inputs
-from runtime.codec import decode, encode, encode_args
+from runtime.codec import decode, encode_args
 from runtime.errors import PerdureError
-from runtime.inputs import Input
-from tests.machine_harness import EPOCH, Node, entry, error_of
+from tests.machine_harness import EPOCH, RUN, Node, Run, entry, error_of
 
-PID = "{app:orders|run}"
 SECOND = 1_000_000_000
-
-
-class Run:
-    """A workflow run, step by step; `recorded` and `steps` are what a history would keep."""
-
-    def __init__(self, source: str, *, seed: bytes = bytes(range(32)), now: int = EPOCH) -> None:
-        self.source = source
-        self.node = Node({"main": entry(source, "workflow.lua")})
-        self.steps: list[Input] = []
-        self.now = now
-        self.first = inputs.start(
-            PID,
-            "app:main",
-            encode_args([]),
-            {
-                "durable": True,
-                "seed": seed,
-                "info": {"host": "app:orders", "workflow_id": "run", "attempt": 1},
-            },
-        )
-
-    def step(self, *given: Input, later: int = 0) -> list[c.Command]:
-        batch = list(given) if self.steps else [self.first, *given]
-        self.now += later
-        commands = self.node.step(inputs.step(PID, self.now, None, batch, len(self.steps), 100))
-        values = [(value.kind, value.value) for value in commands if isinstance(value, c.Value)]
-        self.steps.append(inputs.step(PID, self.now, values, batch, len(self.steps), 100))
-        return commands
-
-    def answer(self, command: Any, value: Any = None, **options: int) -> list[c.Command]:
-        return self.step(inputs.answer(PID, command.seq, True, encode(value)), **options)
-
-    def result(self) -> Any:
-        return self.node.result(PID)
-
-    def replay(self, source: str | None = None) -> Node:
-        """The same steps in one batch on a fresh machine."""
-        again = Node({"main": entry(source or self.source, "workflow.lua")})
-        again.step(*self.steps)
-        return again
 
 
 def run(source: str, **options: Any) -> Any:
@@ -297,7 +255,7 @@ def test_events_carry_the_time_of_the_step() -> None:
     workflow = Run("local e = process.events():receive() return e.at:unix()")
     workflow.step()
     workflow.node.clock.now += 10**15
-    workflow.step(inputs.control(PID, "cancel", "", "enough"), later=5 * SECOND)
+    workflow.step(inputs.control(RUN, "cancel", "", "enough"), later=5 * SECOND)
     assert workflow.result() == EPOCH // SECOND + 5
 
 
@@ -319,7 +277,7 @@ def test_drawn_values_are_recorded_and_handed_out_again() -> None:
     workflow.answer(commands[-1])
     assert len(set(workflow.result())) == 4
     again = workflow.replay()
-    assert again.result(PID) == workflow.result()
+    assert again.result(RUN) == workflow.result()
     assert again.commands == workflow.node.commands
 
 
@@ -351,7 +309,7 @@ def test_a_new_run_takes_the_highest_version_and_keeps_it() -> None:
     workflow = Run(VERSIONED)
     workflow.answer(workflow.step()[0])
     assert workflow.result() == [3, 3]
-    assert workflow.replay(VERSIONED.replace("1, 3", "1, 9")).result(PID) == [3, 3]
+    assert workflow.replay(VERSIONED.replace("1, 3", "1, 9")).result(RUN) == [3, 3]
 
 
 def test_a_run_from_before_the_change_takes_the_lowest() -> None:
@@ -360,8 +318,8 @@ def test_a_run_from_before_the_change_takes_the_lowest() -> None:
     workflow = Run(before)
     workflow.answer(workflow.step()[0])
     again = workflow.replay(after)
-    again.step(inputs.step(PID, EPOCH, None, [inputs.message(PID, "t", "", encode_args([]))]))
-    assert again.result(PID) == "before1"
+    again.step(inputs.step(RUN, EPOCH, None, [inputs.message(RUN, "t", "", encode_args([]))]))
+    assert again.result(RUN) == "before1"
 
 
 def test_a_version_that_the_code_no_longer_has() -> None:
@@ -371,7 +329,7 @@ def test_a_version_that_the_code_no_longer_has() -> None:
         "require('time').sleep('1s') local v, e = workflow.version('change', 4, 5) return "
         "e:message()"
     )
-    assert workflow.replay(code).result(PID) == (
+    assert workflow.replay(code).result(RUN) == (
         'workflow.version: this run took version 3 of "change", which the code no longer has (4 '
         "to 5)"
     )
@@ -454,7 +412,7 @@ def test_a_workflow_that_ends_tells_its_links_and_watchers_with_the_time_of_the_
     workflow.first[4]["watchers"] = ["{a:b|0x1}"]
     workflow.first[4]["links"] = ["{a:b|0x2}", "{a:b|0x1}"]
     workflow.step()
-    workflow.step(inputs.message(PID, "t", "", encode_args([])), later=SECOND)
+    workflow.step(inputs.message(RUN, "t", "", encode_args([])), later=SECOND)
     events = [(signal.pid, decode(signal.event)) for signal in workflow.node.of(c.Signal)]
     assert [(pid, event["kind"], event["at"]) for pid, event in events] == [
         ("{a:b|0x1}", "pid.exit", EPOCH + SECOND),
@@ -468,11 +426,11 @@ def test_drop_takes_a_run_out_of_memory() -> None:
     )
     workflow.step()
     before = workflow.node.machine.memory
-    workflow.node.step(inputs.drop(PID))
+    workflow.node.step(inputs.drop(RUN))
     workflow.node.machine.define({"app:churn": entry("local t for i = 1, 400000 do t = {} end")})
     workflow.node.run("churn")
     assert workflow.node.machine.memory < before // 2
-    assert workflow.node.of(c.Ended)[0].pid != PID
+    assert workflow.node.of(c.Ended)[0].pid != RUN
     assert workflow.replay().step(
-        inputs.step(PID, EPOCH, None, [inputs.message(PID, "t", "", encode_args([]))])
+        inputs.step(RUN, EPOCH, None, [inputs.message(RUN, "t", "", encode_args([]))])
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runtime.lua.bridge import FUNCTIONS, guarded
-from runtime.lua.machine import PRELUDE
+from runtime.lua.machine import MODULE_FILES, PRELUDE
 from tests.machine_harness import Node, entry, run
 from tests.prelude_lab import PRELUDE as FOLDER
 from tests.prelude_lab import Lab
@@ -191,7 +191,8 @@ def test_no_function_of_the_prelude_looks_up_globals() -> None:
         source = (FOLDER / f"{file}.lua").read_bytes()
         exports = lab.lua.compile(source, f"=perdure:{file}".encode())(shared)
         if exports is not None:
-            shared[file.encode()] = exports
+            home = shared[b"modules"] if file in MODULE_FILES else shared
+            home[file.encode()] = exports
     found = lab.run("""
         local seen, found = {}, {}
         local function walk(v)

@@ -15,12 +15,16 @@ from typing import Any, NamedTuple
 import yaml
 
 try:
+    from yaml import CSafeDumper as _SafeDumper
     from yaml import CSafeLoader as _SafeLoader
 except ImportError:  # PyYAML built without libyaml
+    from yaml import SafeDumper as _SafeDumper  # type: ignore[assignment]
     from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
 
 #: Lists and maps inside each other, at most.
 MAX_DEPTH = 100
+#: Values of one document, at most, those that aliases repeat included.
+MAX_VALUES = 1_000_000
 
 _TAG = "tag:yaml.org,2002:"
 _ENV = re.compile(r"\$\{env:([^}]*)\}")
@@ -80,16 +84,44 @@ class MalformedYamlError(Exception):
 
 def parse(text: str, environ: Mapping[str, str]) -> list[Document]:
     """Read every document of a text. Raises MalformedYamlError."""
-    try:
-        _check_depth(text)
-        nodes = list(yaml.compose_all(text, _Loader))
-    except yaml.YAMLError as error:
-        raise MalformedYamlError(_syntax_fault(error, text)) from None
     documents = []
-    for node in nodes:
+    for node in _compose(text):
         reader = _Reader(environ)
         documents.append(Document(reader.read(node, node.start_mark.line + 1), reader.faults))
     return documents
+
+
+def read_value(text: str, most: int = MAX_VALUES) -> Any:
+    """The value of a text of one document, without lines and without environment variables.
+
+    Keys that look like numbers or booleans are such. Raises MalformedYamlError, for more than
+    `most` values too.
+    """
+    nodes = _compose(text)
+    if len(nodes) != 1:
+        problem = "more than one document" if nodes else "there is nothing in it"
+        raise MalformedYamlError(Fault(nodes[1].start_mark.line + 1 if nodes else 1, problem))
+    reader = _Reader(None, most)
+    value = plain(reader.read(nodes[0], 1))
+    if reader.faults:
+        raise MalformedYamlError(reader.faults[0])
+    return value
+
+
+def write_value(value: Any) -> str:
+    """Plain data as YAML in block style, keys in the order that they have."""
+    text = yaml.dump(
+        value, Dumper=_Dumper, allow_unicode=True, default_flow_style=False, sort_keys=False
+    )
+    return text.removesuffix("...\n")  # which ends a document that is a bare scalar
+
+
+def _compose(text: str) -> list[yaml.Node]:
+    try:
+        _check_depth(text)
+        return list(yaml.compose_all(text, _Loader))
+    except yaml.YAMLError as error:
+        raise MalformedYamlError(_syntax_fault(error, text)) from None
 
 
 def _check_depth(text: str) -> None:
@@ -136,19 +168,36 @@ class _Loader(_SafeLoader):
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  PyYAML's own shape
 
 
+class _Dumper(_SafeDumper):
+    """Quotes what would not be a text, by the core schema or by PyYAML's own."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 for _name, _pattern, _first in _SCALARS:
     _Loader.add_implicit_resolver(_TAG + _name, _pattern, list(_first))
+    _Dumper.add_implicit_resolver(_TAG + _name, _pattern, list(_first))
 
 
 class _Reader:
-    """Turns the nodes of one document into Located values."""
+    """Turns the nodes of one document into Located values.
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    Without an environment there are no variables to replace, and keys have types.
+    """
+
+    def __init__(self, environ: Mapping[str, str] | None, most: int = MAX_VALUES) -> None:
+        self._most = most
         self.faults: list[Fault] = []
         self._environ = environ
         self._open: set[int] = set()
+        self._values = 0
 
     def read(self, node: yaml.Node, line: int) -> Located:
+        self._values += 1
+        if self._values > self._most:
+            message = f"more than {self._most} values, those that aliases repeat included"
+            raise MalformedYamlError(Fault(line, message))
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, line)
         if id(node) in self._open:
@@ -171,12 +220,20 @@ class _Reader:
                 merged = {**self._merge(item, line), **merged}
             elif not isinstance(key, yaml.ScalarNode):
                 self._fault(line, "a key is a list or a map", "write a text as the key")
-            elif key.value in own:
-                first = own[key.value].line
+            elif (name := self._key(key, line)) in own:
+                first = own[name].line
                 self._fault(line, f'"{key.value}" is given twice', f"the first is on line {first}")
             else:
-                own[key.value] = self.read(item, line)
+                own[name] = self.read(item, line)
         return {**merged, **own}
+
+    def _key(self, node: yaml.ScalarNode, line: int) -> Any:
+        if self._environ is not None:
+            return node.value
+        key = self._scalar(node, line).value
+        if key is None or key != key:
+            self._fault(line, "a key is null, or no number", "write it in quotes")
+        return key
 
     def _merge(self, node: yaml.Node, line: int) -> dict[str, Located]:
         sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
@@ -192,7 +249,7 @@ class _Reader:
     def _scalar(self, node: yaml.ScalarNode, line: int) -> Located:
         # The text of a block scalar begins on the line after its | or >.
         text_line = node.start_mark.line + (2 if node.style in ("|", ">") else 1)
-        if _ENV.search(node.value):
+        if self._environ is not None and _ENV.search(node.value):
             return Located(
                 _ENV.sub(lambda found: self._env(found[1], line), node.value), line, text_line, True
             )
@@ -203,6 +260,7 @@ class _Reader:
         return Located(value, line, text_line)
 
     def _env(self, name: str, line: int) -> str:
+        assert self._environ is not None
         if name not in self._environ:
             self._fault(
                 line,

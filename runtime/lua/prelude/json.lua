@@ -118,11 +118,22 @@ local function put_table(t, out, depth, above)
   above[t] = nil
 end
 
-local function put_own(v, name, mt, out, depth, above)
+-- What stands for one of our objects where only plain data can: text, or nil.
+function S.object_text(v)
+  local mt = getmetatable(v)
+  local name = own[mt]
   if name == "time" then
-    out[#out + 1] = quoted(mt.__index.format(v, RFC3339NANO))
+    return mt.__index.format(v, RFC3339NANO)
   elseif name == "error" or name == "duration" or name == "location" then
-    out[#out + 1] = quoted(mt.__tostring(v))
+    return mt.__tostring(v)
+  end
+  return nil
+end
+
+local function put_own(v, name, mt, out, depth, above)
+  local text = S.object_text(v)
+  if text then
+    out[#out + 1] = quoted(text)
   elseif mt.__data then
     put(mt.__data(v), out, depth, above)
   else

@@ -1,8 +1,8 @@
 -- Locations: UTC, fixed offsets, and named zones of the database that the host has.
 --
 -- Needs: objects, errors, arguments, duration (for S.time). Hook S.zone_offset(name, unix_seconds) -> seconds east of UTC,
---     abbreviation; nil for a name that it does not know. "Local" is the zone of the node; where the hook
---     does not know that one, it is UTC.
+--     abbreviation; nil for a name that it does not know. "Local" is the zone of the node, and UTC in a workflow,
+--     which may go on elsewhere.
 -- S.utc, S.localtz: Location objects. S.is_location(v) -> boolean
 -- S.fixed_location(name, offset) -> Location
 -- S.location_name(location) -> text
@@ -39,9 +39,12 @@ local function offset_at(location, seconds)
   if offset then
     return offset, location[NAME]
   end
+  if location[NAME] == "Local" and S.current and S.current.durable then
+    return 0, "UTC"
+  end
   local name
   offset, name = S.zone_offset(location[NAME], seconds)
-  if not offset then -- only "Local" may be unknown
+  if not offset then -- in a year that the database has no answer for
     return 0, "UTC"
   end
   return offset, name or ""

@@ -6,20 +6,24 @@
 -- S.new_message(topic, from, count, value, is_table): value is the payload, or the list of `count` > 1 payloads;
 --     is_table: it is one payload, a table, and no object of ours
 -- S.message_parts(message) -> topic, from, count, value, is_table
--- S.new_payload(value)
+-- S.new_payload(value, format = "lua/any"); S.payload_format(payload); S.payload_methods; S.check_payload(payload, method)
 local S = ...
 local getmetatable, setmetatable = debug.getmetatable, setmetatable
 
 -- No field of a payload that reads through begins with a zero byte.
 local TOPIC <const>, FROM <const>, VALUE <const>, COUNT <const> = "\0topic", "\0from", "\0value", "\0count"
+local FORMAT <const> = "\0format" -- of a payload that is not "lua/any"
 
 local payload_methods = {}
+S.payload_methods = payload_methods
 local payload_mt = S.own_type("payload", {
   __index = payload_methods,
   __tostring = function() return "payload" end,
   __data = function(payload) return payload[VALUE] end,
 })
-local function new_payload(value) return setmetatable({ [VALUE] = value }, payload_mt) end
+local function new_payload(value, format)
+  return setmetatable({ [VALUE] = value, [FORMAT] = format ~= "lua/any" and format or nil }, payload_mt)
+end
 S.new_payload = new_payload
 
 local function check(object, name)
@@ -32,7 +36,17 @@ function payload_methods.data(payload)
   if getmetatable(payload) ~= payload_mt then check(payload, "data") end
   return payload[VALUE]
 end
-function payload_methods.get_format() return "lua/any" end
+
+function S.payload_format(payload) return payload[FORMAT] or "lua/any" end
+
+function S.check_payload(payload, name)
+  if getmetatable(payload) ~= payload_mt then S.raise("Invalid", name .. " is a method of payloads: call it with a colon") end
+end
+
+function payload_methods.get_format(payload)
+  S.check_payload(payload, "get_format")
+  return S.payload_format(payload)
+end
 
 local methods = {}
 local function message_type(mt)
