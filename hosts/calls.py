@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from hosts.call_options import CallOptions
 from hosts.clients import Clients, Done
+from hosts.deployed import Deployed
 from hosts.functions import PythonFunctions, Result
 from hosts.limits import NO_LIMITS, Limits, Watch
 from hosts.pids import vm_of
@@ -21,7 +22,6 @@ from hosts.retry import Retried
 from hosts.timers import Timers
 from runtime import inputs
 from runtime.codec import decode, decode_args, encode
-from runtime.config.registry import Registry
 from runtime.errors import Kind, PerdureError
 from runtime.ids import EntryId
 from runtime.inputs import StartOptions
@@ -43,13 +43,13 @@ class Calls:
 
     def __init__(
         self,
-        registry: Registry,
+        deployed: Deployed,
         python: PythonFunctions,
         router: Router,
         clients: Clients,
         timers: Timers,
     ) -> None:
-        self._registry = registry
+        self._deployed = deployed
         self._python = python
         self._router = router
         self._clients = clients
@@ -107,7 +107,7 @@ class Calls:
             the function makes of that.
         """
         try:
-            entry = self._registry.get(str(EntryId.parse(target)))
+            entry = self._deployed.registry.get(str(EntryId.parse(target)))
             if entry.kind == "function.python":
                 return self._start_python(
                     target, args, context, done, limits, on_heartbeat, patient

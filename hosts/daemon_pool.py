@@ -25,6 +25,7 @@ class DaemonPool:
         self._threads = 0
         self._idle = 0
         self._closed = False
+        self._retired = False
         self._tasks: deque[Callable[[], None]] = deque()
         self._changed = threading.Condition()
 
@@ -40,6 +41,12 @@ class DaemonPool:
                 threading.Thread(target=self._work, name=name, daemon=True).start()
             else:
                 self._changed.notify()
+
+    def retire(self) -> None:
+        """Let threads end as they run out of tasks; what comes nevertheless is run."""
+        with self._changed:
+            self._retired = True
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Drop what has not begun; threads end with what they are at. Does not wait."""
@@ -58,8 +65,11 @@ class DaemonPool:
 
     def _next(self) -> Callable[[], None] | None:
         with self._changed:
-            while not self._tasks and not self._closed:
+            while not self._tasks and not self._closed and not self._retired:
                 self._idle += 1
                 self._changed.wait()
                 self._idle -= 1
-            return self._tasks.popleft() if self._tasks else None
+            if self._tasks:
+                return self._tasks.popleft()
+            self._threads -= 1
+            return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from runtime.config.registry import Entry, Registry
 from runtime.lua.machine import Definition
 
@@ -29,7 +31,7 @@ def definitions(registry: Registry) -> dict[str, Definition]:
     return {entry.id: definition(entry) for entry in registry.of_kind(*LUA_KINDS)}
 
 
-def with_imports(entry_id: str, known: dict[str, Definition]) -> dict[str, Definition]:
+def with_imports(entry_id: str, known: Mapping[str, Definition]) -> dict[str, Definition]:
     """The definition of an entry and of all libraries that it reaches."""
     found: dict[str, Definition] = {}
     queue: list[str] = [entry_id]

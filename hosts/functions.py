@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from hosts.daemon_pool import DaemonPool
 from hosts.limits import NO_LIMITS, Limits, Watch
@@ -118,6 +118,13 @@ class FunctionCall:
             cancel_task()
 
 
+class PythonFunction(NamedTuple):
+    """A function that was imported, and the threads of its own, None when it shares them."""
+
+    function: Callable[..., Any]
+    workers: int | None
+
+
 class PythonFunctions:
     """The `function.python` entries of a node.
 
@@ -132,7 +139,7 @@ class PythonFunctions:
         self._timers = timers
         self._shared = DaemonPool(workers)
         self._loop = LoopThread()
-        self._functions: dict[str, tuple[Callable[..., Any], DaemonPool]] = {}
+        self._functions: dict[str, tuple[PythonFunction, DaemonPool]] = {}
         self._calls: set[FunctionCall] = set()
         self._added_path = str(self._folder) not in sys.path
         if self._added_path:
@@ -140,8 +147,10 @@ class PythonFunctions:
         self._modules_before = frozenset(sys.modules)
         importlib.invalidate_caches()
 
-    def add(self, entry_id: str, target: str, pool: Mapping[str, Any] | None = None) -> None:
-        """Import a function and make it callable as `entry_id`.
+    def prepare(
+        self, entry_id: str, target: str, pool: Mapping[str, Any] | None = None
+    ) -> PythonFunction:
+        """Import a function, for `install`. A module whose file has changed is imported afresh.
 
         `pool` is ``{type: thread, workers: N}`` for threads of its own, or None to share.
         Raises PerdureError INVALID: see `hosts.targets.resolve`; also for a pool that is wrong.
@@ -151,8 +160,24 @@ class PythonFunctions:
         if workers is not None and inspect.iscoroutinefunction(function):
             text = f"{entry_id}: async functions share one event loop: leave out pool workers"
             raise PerdureError(Kind.INVALID, text)
-        own = self._shared if workers is None else DaemonPool(workers)
-        self._functions[entry_id] = (function, own)
+        return PythonFunction(function, workers)
+
+    def install(self, functions: Mapping[str, PythonFunction]) -> None:
+        """Make these functions callable by their ids, and no others; calls under way go on."""
+        old, new = self._functions, {}
+        for entry_id, prepared in functions.items():
+            had = old.get(entry_id)
+            if had is not None and had[0].workers == prepared.workers:
+                pool = had[1]
+            else:
+                workers = prepared.workers
+                pool = self._shared if workers is None else DaemonPool(workers)
+            new[entry_id] = (prepared, pool)
+        self._functions = new
+        kept = {id(pool) for _, pool in new.values()}
+        for _, pool in old.values():
+            if pool is not self._shared and id(pool) not in kept:
+                pool.retire()
 
     def submit(
         self,
@@ -178,9 +203,10 @@ class PythonFunctions:
 
         Raises PerdureError NOT_FOUND when no such function was added.
         """
-        if entry_id not in self._functions:
+        found = self._functions.get(entry_id)
+        if found is None:
             raise PerdureError(Kind.NOT_FOUND, f"there is no Python function {entry_id}")
-        function, pool = self._functions[entry_id]
+        (function, _), pool = found
 
         def on_end(call: FunctionCall, result: Result | None) -> None:
             self._calls.discard(call)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
+import importlib.util
 import pkgutil
+import sys
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -47,9 +50,44 @@ def resolve(entry_id: str, target: str, folder: Path) -> Callable[..., Any]:
     return callable_
 
 
-def _import(entry_id: str, target: str, name: str, folder: Path) -> ModuleType:
+#: Where a module of an application keeps the digest of the file that it was imported from.
+_DIGEST = "__perdure_digest__"
+
+
+def _current(name: str, folder: Path) -> ModuleType:
+    """The module, imported again when it is the application's and its file has changed.
+
+    The old module lives on in what runs of it; modules that import it keep it as well.
+    """
+    old = sys.modules.get(name)
+    module = old or importlib.import_module(name)
+    file = Path(getattr(module, "__file__", None) or "")
+    if folder.resolve() not in file.resolve().parents or not file.is_file():
+        return module
+    digest = _digest(file)
+    if old is None or vars(module).setdefault(_DIGEST, digest) == digest:
+        vars(module)[_DIGEST] = digest
+        return module
+    # Bytecode goes by a time stamp in seconds, which the new file may share with the old one.
+    Path(importlib.util.cache_from_source(str(file))).unlink(missing_ok=True)
+    importlib.invalidate_caches()
+    del sys.modules[name]
     try:
         module = importlib.import_module(name)
+    except BaseException:
+        sys.modules[name] = old
+        raise
+    vars(module)[_DIGEST] = digest
+    return module
+
+
+def _digest(file: Path) -> bytes:
+    return hashlib.sha256(file.read_bytes()).digest()
+
+
+def _import(entry_id: str, target: str, name: str, folder: Path) -> ModuleType:
+    try:
+        module = _current(name, folder)
         if hidden := _hidden(module, name, folder):
             raise _invalid(entry_id, target, hidden)
         return module

@@ -8,19 +8,17 @@ from typing import Any, Final
 
 from hosts.calls import Calls
 from hosts.clients import Clients
+from hosts.deployed import Deployed
 from hosts.durable.host import WorkflowHost
 from hosts.durable.limit import PayloadLimit
 from hosts.durable.options import ONCE, retry_policy
 from hosts.modules.stores import LmdbStore, Stores
 from hosts.process.host import ProcessHost
-from hosts.process.pool import FunctionPool
-from hosts.process.queues import PoolQueues
 from hosts.timers import Timers
 from journal.journal import Journal
 from journal.kv import KeyValues
 from runtime.config.registry import Entry, Registry
 from runtime.config.services import service_dependencies
-from runtime.lua.machine import Definition
 from runtime.routing.router import Router
 from supervision.lmdb_service import LmdbService
 from supervision.process_service import ProcessService
@@ -39,7 +37,7 @@ class Parts:
     clients: Clients
     calls: Calls
     timers: Timers
-    definitions: dict[str, Definition]
+    deployed: Deployed
     stores: Stores
     terminal: Callable[[bytes], None]
 
@@ -79,26 +77,6 @@ def service_spec(entry: Entry, requires: set[str]) -> ServiceSpec:
     )
 
 
-def function_pools(parts: Parts) -> list[FunctionPool]:
-    """The pool that Lua functions share, and those of functions with one of their own."""
-    queues = PoolQueues()
-
-    def pool(entry: str, size: int, eager: bool) -> FunctionPool:
-        return FunctionPool(
-            entry, parts.definitions, parts.boot, parts.router, parts.clients, parts.calls,
-            parts.timers, queues, size=size, eager=eager,
-        )  # fmt: skip
-
-    pools = [pool("", 1, True)]
-    for entry in parts.registry.of_kind("function.lua"):
-        given = entry.data["pool"]
-        if given["type"] == "static":
-            pools.append(pool(entry.id, given["workers"], True))
-        elif given["type"] == "lazy":
-            pools.append(pool(entry.id, given["max_size"], False))
-    return pools
-
-
 def _stop_timeout(entry: Entry) -> float:
     """Seconds a host gives its processes: most of its own time, so that it ends within it."""
     return float(entry.data["lifecycle"]["stop_timeout"] / _SECOND * 0.8)
@@ -118,7 +96,7 @@ def _process_host(entry: Entry, parts: Parts, built: dict[str, Service]) -> Proc
     limits = entry.data["limits"]
     return ProcessHost(
         entry.id,
-        parts.definitions,
+        parts.deployed,
         parts.boot,
         parts.router,
         parts.clients,
@@ -135,7 +113,7 @@ def _process_host(entry: Entry, parts: Parts, built: dict[str, Service]) -> Proc
 def _terminal_host(entry: Entry, parts: Parts, built: dict[str, Service]) -> ProcessHost:
     return ProcessHost(
         entry.id,
-        parts.definitions,
+        parts.deployed,
         parts.boot,
         parts.router,
         parts.clients,
@@ -152,17 +130,10 @@ def _workflow_host(entry: Entry, parts: Parts, built: dict[str, Service]) -> Wor
     assert isinstance(journal, LmdbService)
     limits = data["limits"]
     policy = data["retry_policy"]
-    workflows = parts.registry.of_kind("workflow.lua")
-
-    def retry_of(target: str) -> Any:
-        if target not in parts.registry:
-            return None
-        options = parts.registry.get(target).meta.get("options")
-        return options.get("retry") if isinstance(options, dict) else None
 
     return WorkflowHost(
         entry.id,
-        parts.definitions,
+        parts.deployed,
         journal.opened,
         parts.router,
         parts.clients,
@@ -178,9 +149,6 @@ def _workflow_host(entry: Entry, parts: Parts, built: dict[str, Service]) -> Wor
         ),
         activities=limits["activities"],
         retry_policy=retry_policy(_in_ms(policy)) if policy else ONCE,
-        versioning={each.id: each.data["versioning"] for each in workflows},
-        on_error={each.id: each.data["on_error"] for each in workflows},
-        retry_of=retry_of,
     )
 
 

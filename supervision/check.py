@@ -6,7 +6,6 @@ import os
 import sys
 from pathlib import Path
 
-from hosts.definitions import definitions
 from hosts.functions import PythonFunctions
 from hosts.timers import Timers
 from journal.environment import Environment
@@ -30,7 +29,7 @@ def check(loaded: Loaded, data: Path) -> list[Problem]:
     sys.dont_write_bytecode = True
     python = PythonFunctions(loaded.source_folder, Timers(SystemClock()))
     try:
-        problems = preflight(loaded.registry, definitions(loaded.registry), python)
+        problems = preflight(loaded.registry, python).problems
     finally:
         python.close()
     for entry in loaded.registry.of_kind("journal.lmdb"):

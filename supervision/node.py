@@ -14,26 +14,30 @@ import pykka
 
 from hosts.calls import Calls
 from hosts.clients import Clients
-from hosts.definitions import definitions
+from hosts.deployed import Deployed
 from hosts.durable.host import WorkflowHost
 from hosts.functions import PythonFunctions
 from hosts.limits import Limits
 from hosts.modules.env import Variables
 from hosts.modules.events import EventBus
 from hosts.modules.metrics import Metrics, Sample
+from hosts.modules.registry import RegistryModule
 from hosts.modules.stores import Stores
 from hosts.process.actor import ProcessActor
 from hosts.process.host import ProcessHost
+from hosts.process.pools import FunctionPools
 from hosts.timers import Timers, TimerThread
 from runtime.clock import Clock, SystemClock
 from runtime.codec import encode, encode_args
+from runtime.config.kinds import SERVICES
 from runtime.config.loader import Loaded, load
 from runtime.config.problems import ConfigurationError, Problem
+from runtime.config.registry import Registry
 from runtime.errors import Kind, PerdureError
 from runtime.ids import is_pid
 from runtime.inputs import ReplyTo, StartOptions
 from runtime.routing.router import Router, SpawnRequest
-from supervision.build import Parts, build_services, function_pools
+from supervision.build import Parts, build_services
 from supervision.control.operations import Operations
 from supervision.control.server import ControlServer
 from supervision.data_folder import DataFolder, data_folder
@@ -41,6 +45,7 @@ from supervision.figures import figures
 from supervision.lmdb_service import LmdbService
 from supervision.messages import ServiceStatus
 from supervision.preflight import preflight
+from supervision.registry import Deployment, LiveRegistry
 from supervision.supervisor import Progress, Supervisor
 
 logger = logging.getLogger(__name__)
@@ -90,7 +95,6 @@ class Node:
         clock: Clock | None = None,
         terminal: Callable[[bytes], None] = _terminal,
     ) -> None:
-        self.registry = loaded.registry
         self.warnings = loaded.warnings
         self.folder = folder
         self.timers = Timers(clock or SystemClock())
@@ -99,14 +103,15 @@ class Node:
         self.router.attach(self.clients)
         self.events = EventBus(self.router)
         self.router.provide("events", self.events)
-        self.stores = Stores(self.registry, self.router, self.timers.clock)
+        self.deployed = Deployed(loaded.registry, self.clients)
+        self.stores = Stores(self.deployed, self.router, self.timers.clock)
         self.router.provide("store", self.stores)
         self._metrics = Metrics(
             lambda: figures(self._services, self.supervisor, self.router, self.events)
         )
         self.router.provide("metrics", self._metrics)
-        self.router.provide("env", Variables(self.registry, self.router))
-        self._definitions = definitions(self.registry)
+        self.variables = Variables(loaded.registry, self.router)
+        self.router.provide("env", self.variables)
         self._python = PythonFunctions(loaded.source_folder, self.timers)
         self._actors: dict[str, ProcessActor] = {}
         self._started = 0
@@ -114,9 +119,16 @@ class Node:
         #: Held for the moment in which the node begins to start or to stop.
         self._turning = threading.Lock()
         try:
-            problems = preflight(self.registry, self._definitions, self._python)
-            if problems:
-                raise ConfigurationError(problems)
+            checked = preflight(loaded.registry, self._python)
+            if checked.problems:
+                raise ConfigurationError(checked.problems)
+            self._python.install(checked.functions)
+            self.registry = LiveRegistry(
+                Deployment(loaded.registry, checked.functions), folder, loaded.source_folder,
+                self._python, self.timers.clock, self._deploy,
+            )  # fmt: skip
+            self._registry_module = RegistryModule(self.registry, self.router)
+            self.router.provide("registry", self._registry_module)
             self.data = DataFolder(data_folder(folder, data))
         except PerdureError:
             self._python.close()
@@ -130,16 +142,18 @@ class Node:
 
     def _build(self, terminal: Callable[[bytes], None]) -> None:
         """The services, as the owner of the data folder."""
-        self.calls = Calls(self.registry, self._python, self.router, self.clients, self.timers)
+        self.calls = Calls(self.deployed, self._python, self.router, self.clients, self.timers)
         self.boot = self.data.next_boot()
         parts = Parts(
-            self.registry, self.boot, self.router, self.clients, self.calls,
-            self.timers, self._definitions, self.stores, terminal,
+            self.deployed.registry, self.boot, self.router, self.clients, self.calls,
+            self.timers, self.deployed, self.stores, terminal,
         )  # fmt: skip
         self._timer_thread = TimerThread(self.timers)
         services = build_services(parts)
         self._services = {spec.id: service for spec, service in services}
-        self._pools = function_pools(parts)
+        self._pools = FunctionPools(
+            self.deployed, self.boot, self.router, self.clients, self.calls, self.timers
+        )
         self._open_environments()
         self.router.declare(self._services)
         self.supervisor = Supervisor("node", services, self.timers)
@@ -154,7 +168,7 @@ class Node:
                     service.open()
                     opened.append(service)
                 except PerdureError as error:
-                    entry = self.registry.get(service.id)
+                    entry = self.deployed.registry.get(service.id)
                     problems.append(Problem(entry.file, entry.line, entry.id, error.message))
         if problems:
             for service in opened:
@@ -187,8 +201,7 @@ class Node:
                 raise PerdureError(Kind.UNAVAILABLE, "the node was stopped: make a new one")
             self._started = time.monotonic_ns()
             self._timer_thread.start()
-            for pool in self._pools:
-                pool.start()
+            self._pools.start()
             try:
                 self._control_server.start()
             except OSError as error:
@@ -207,9 +220,9 @@ class Node:
         self._control_server.stop()
         self.supervisor.close()
         if self._started:
-            for pool in self._pools:
-                pool.stop()
+            self._pools.stop()
             self._timer_thread.stop()
+        self._registry_module.close()
         self._python.close()
         for service in self._services.values():
             if isinstance(service, LmdbService):
@@ -217,6 +230,38 @@ class Node:
         self.clients.close()
         self.data.release()
         return hung
+
+    def _deploy(self, old: Deployment, new: Deployment, touched: frozenset[str]) -> None:
+        """Run a deployment in place of another; see `LiveRegistry`."""
+        if self._stopped:
+            raise PerdureError(Kind.UNAVAILABLE, "the node was stopped: it takes no changes")
+        self._switch(old, new)
+        try:
+            self._change_services(old.registry, new.registry, touched)
+        except BaseException:
+            self._switch(new, old)
+            raise
+        self.stores.forget(new.registry)
+        self.variables.forget(new.registry)
+
+    def _switch(self, old: Deployment, new: Deployment) -> None:
+        """Let what starts from now on be that of a deployment, services apart."""
+        # What the old registry names is there until nobody can read it any more.
+        self._python.install({**old.functions, **new.functions})
+        self.stores.fit(new.registry)
+        self.variables.fit(new.registry)
+        self._pools.fit(new.registry)
+        self.deployed.switch(new.registry)
+        self._python.install(new.functions)
+
+    def _change_services(self, old: Registry, new: Registry, touched: frozenset[str]) -> None:
+        for registry in (old, new):
+            for entry in registry.of_kind(*SERVICES):
+                if entry.id in touched:
+                    raise PerdureError(
+                        Kind.UNAVAILABLE,
+                        f"{entry.id}: a {entry.kind} cannot be changed while the node runs",
+                    )
 
     def __enter__(self) -> Node:
         self.start()

@@ -4,52 +4,78 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
-from hosts.definitions import LUA_KINDS
-from hosts.functions import PythonFunctions
+from hosts.definitions import LUA_KINDS, definitions, with_imports
+from hosts.functions import PythonFunction, PythonFunctions
 from hosts.modules import metrics
 from runtime.clock import SystemClock
 from runtime.config.problems import Problem, suggest
 from runtime.config.registry import Entry, Registry
 from runtime.errors import PerdureError
-from runtime.lua.machine import Definition, Machine
+from runtime.lua.machine import Machine
 
 #: A chunk that runs longer than this while it defines its functions is not judged, instructions.
 _FUEL = 10_000_000
 
 
+class Preflight(NamedTuple):
+    """What a check has found: all problems, and the Python functions by id."""
+
+    problems: list[Problem]
+    functions: dict[str, PythonFunction]
+
+
 def preflight(
-    registry: Registry, definitions: Mapping[str, Definition], python: PythonFunctions
-) -> list[Problem]:
-    """All problems that starting would run into; adds the Python functions to `python`."""
-    problems: list[Problem] = []
+    registry: Registry,
+    python: PythonFunctions,
+    running: Mapping[str, PythonFunction] = MappingProxyType({}),
+    touched: frozenset[str] | None = None,
+) -> Preflight:
+    """Check that a registry can be run.
+
+    Args:
+        running: the Python functions that run now, by id.
+        touched: ids of entries that differ from those that run; None: nothing runs.
+    """
+    problems = [*_lua_problems(registry, touched)]
+    problems += _missing_libraries(registry)
+    problems += _shared_journals(registry)
+    problems += _shared_names(registry)
+    functions: dict[str, PythonFunction] = {}
+    for entry in registry.of_kind("function.python"):
+        if touched is not None and entry.id not in touched:
+            functions[entry.id] = running[entry.id]
+            continue
+        try:
+            prepared = python.prepare(entry.id, entry.data["target"], entry.data["pool"])
+            functions[entry.id] = prepared
+        except PerdureError as error:
+            hint = _place_of(error) or "correct the target"
+            problems.append(_problem(entry, error.message, hint))
+    return Preflight(problems, functions)
+
+
+def _lua_problems(registry: Registry, touched: frozenset[str] | None) -> Iterator[Problem]:
+    """What is wrong with the sources of entries that are touched, or reach what is."""
+    known = definitions(registry)
     machine = Machine("check", "{check|", SystemClock(), fuel=_FUEL)
-    machine.define(definitions)
-    for entry_id, definition in definitions.items():
+    machine.define(known)
+    for entry_id, definition in known.items():
+        if touched is not None and touched.isdisjoint(with_imports(entry_id, known)):
+            continue
         entry = registry.get(entry_id)
         try:
             offered = machine.inspect(entry_id)
         except PerdureError as error:
-            problems.append(_problem(entry, error.message, "correct the Lua source"))
+            yield _problem(entry, error.message, "correct the Lua source")
             continue
         if offered is not None:
             hint = suggest(definition.method, offered, "define it, or change method")
-            problems.append(
-                _problem(
-                    entry, f'{definition.chunk} defines no function "{definition.method}"', hint
-                )
-            )
-    problems += _missing_libraries(registry)
-    problems += _shared_journals(registry)
-    problems += _shared_names(registry)
-    for entry in registry.of_kind("function.python"):
-        try:
-            python.add(entry.id, entry.data["target"], entry.data["pool"])
-        except PerdureError as error:
-            hint = _place_of(error) or "correct the target"
-            problems.append(_problem(entry, error.message, hint))
-    return problems
+            text = f'{definition.chunk} defines no function "{definition.method}"'
+            yield _problem(entry, text, hint)
 
 
 def _place_of(error: PerdureError) -> str:

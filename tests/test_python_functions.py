@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hosts.functions import FunctionCall, PythonFunctions, Result
+from hosts.functions import FunctionCall, PythonFunction, PythonFunctions, Result
 from hosts.limits import Limits
 from runtime.api import ctx, heartbeat
 from runtime.errors import Kind, PerdureError
@@ -118,6 +118,11 @@ class Shop:
     def __init__(self, folder: Path) -> None:
         self.clock = FakeClock()
         self.functions = PythonFunctions(folder, self.clock.timers, workers=2)
+        self._installed: dict[str, PythonFunction] = {}
+
+    def add(self, entry_id: str, target: str, pool: dict[str, Any] | None = None) -> None:
+        self._installed[entry_id] = self.functions.prepare(entry_id, target, pool)
+        self.functions.install(self._installed)
 
     def submit(
         self, name: str, *args: Any, context: dict[str, Any] | None = None, **options: Any
@@ -126,7 +131,7 @@ class Shop:
         try:
             call = self._submit(entry_id, args, context, options)
         except PerdureError:
-            self.functions.add(entry_id, f"shop:{name}")
+            self.add(entry_id, f"shop:{name}")
             call = self._submit(entry_id, args, context, options)
         return call
 
@@ -260,7 +265,7 @@ def test_a_pool_of_its_own_is_not_held_up_by_the_shared_one(shop: Shop) -> None:
     blocked = [shop.submit("waits", each, gate)[1] for each in begun]
     for each in begun:
         assert each.wait(30)
-    shop.functions.add("app:own", "shop:gives", {"type": "thread", "workers": 1})
+    shop.add("app:own", "shop:gives", {"type": "thread", "workers": 1})
     assert shop.call("own", 1) == Result(1)
     queued = shop.submit("gives", 2)[1]
     assert not queued.done()
@@ -344,7 +349,7 @@ def test_closing_delivers_nothing_more(shop: Shop) -> None:
     ended: list[PerdureError] = []
     _, done = shop.submit("beats", begun, gate, ended)
     assert begun.wait(30)
-    shop.functions.add("app:add_async", "shop:add_async")
+    shop.add("app:add_async", "shop:add_async")
     shop.functions.close()
     for name in ("beats", "add_async"):
         late: list[Result] = []
@@ -378,7 +383,7 @@ def test_a_wrong_target_says_what_is_there(
     (tmp_path / "leaver.py").write_text("raise SystemExit(2)")
     (tmp_path / "garbled.py").write_text("def f(:")
     with pytest.raises(PerdureError, match=message) as raised:
-        shop.functions.add("app:charge", target)
+        shop.add("app:charge", target)
     assert raised.value.kind == Kind.INVALID
     assert raised.value.message.startswith(f'app:charge: target "{target}"')
 
@@ -394,7 +399,7 @@ def test_a_wrong_target_says_what_is_there(
 )
 def test_a_wrong_pool_is_refused(shop: Shop, name: str, pool: dict[str, Any], message: str) -> None:
     with pytest.raises(PerdureError, match=message):
-        shop.functions.add("app:add", f"shop:{name}", pool)
+        shop.add("app:add", f"shop:{name}", pool)
 
 
 def test_the_folder_is_last_on_the_path_until_close(tmp_path: Path) -> None:
@@ -405,7 +410,7 @@ def test_the_folder_is_last_on_the_path_until_close(tmp_path: Path) -> None:
     for folder in folders:
         functions = PythonFunctions(folder, FakeClock().timers)
         assert sys.path[-1] == str(folder)
-        functions.add("app:name", "wares:name")
+        functions.install({"app:name": functions.prepare("app:name", "wares:name")})
         done: Future[Result] = Future()
         functions.submit("app:name", [], {}, done.set_result)
         assert done.result(30) == Result(folder.name)
@@ -429,7 +434,7 @@ def test_a_hung_function_does_not_keep_the_interpreter_from_ending(tmp_path: Pat
         "from hosts.functions import PythonFunctions\n"
         "from tests.clock import FakeClock\n"
         "functions = PythonFunctions(Path(sys.argv[1]), FakeClock().timers)\n"
-        "functions.add('app:hang', 'hangs:hang')\n"
+        "functions.install({'app:hang': functions.prepare('app:hang', 'hangs:hang')})\n"
         "begun = threading.Event()\n"
         "functions.submit('app:hang', [begun], {}, print)\n"
         "begun.wait()\n"

@@ -69,7 +69,6 @@ class Activities:
     """Runs the activities of one shard; every method runs on the shard's thread.
 
     Args:
-        retry_of: `meta.options.retry` of a function's entry, or None.
         default_retry: the worker's policy.
         limit: activities of the shard that run at once; more wait in order.
         lender_of: the shard whose places the activities of a task queue take; None while no
@@ -80,20 +79,20 @@ class Activities:
         self,
         shard: Shard,
         calls: Calls,
-        retry_of: Callable[[str], Any],
         default_retry: RetryPolicy,
         limit: int,
         lender_of: Callable[[str], Shard | None],
     ) -> None:
         self._shard = shard
         self._calls = calls
-        self._retry_of = retry_of
+        self._deployed = shard.parts.deployed
         self._default_retry = default_retry
         self._lender_of = lender_of
         self.places = Places(limit)
         self._under_way: dict[Key, _Attempt] = {}
         #: Options of calls that give none, by function.
         self._plain_options: dict[str, ActivityOptions] = {}
+        self._plain_of = self._deployed.registry
         self._on_end: dict[Key, Callable[[], None]] = {}
 
     def schedule(self, execution: Execution, seq: int) -> None:
@@ -202,12 +201,15 @@ class Activities:
         attempt.cancel = cancel
 
     def _is_inline(self, target: str) -> bool:
-        definition = self._shard.parts.definitions.get(target)
+        definition = self._deployed.definitions.get(target)
         return definition is not None and definition.inline
 
     def _options(self, activity: Activity) -> ActivityOptions:
         _, _, target, _, raw, _ = activity.record
         if raw is None:
+            if self._plain_of is not self._deployed.registry:
+                self._plain_of = self._deployed.registry
+                self._plain_options.clear()
             plain = self._plain_options.get(target)
             if plain is None:
                 plain = activity_options({}, self._retry_of(target), self._default_retry)
@@ -219,6 +221,12 @@ class Activities:
             self._retry_of(target),
             self._default_retry,
         )
+
+    def _retry_of(self, target: str) -> Any:
+        """`meta.options.retry` of a function's entry, or None."""
+        registry = self._deployed.registry
+        options = registry.get(target).meta.get("options") if target in registry else None
+        return options.get("retry") if isinstance(options, dict) else None
 
     def _left(self, activity: Activity, options: ActivityOptions) -> int | None:
         """Nanoseconds until schedule_to_close, None without one."""

@@ -60,7 +60,7 @@ class Endings:
 
     def parked_by(self, execution: Execution, commands: list[c.Command]) -> str | None:
         """The failure in a step that parks its run (`on_error: suspend`), or None."""
-        if self._shard.parts.on_error.get(execution.row.entry) == "suspend":
+        if self._shard.parts.option(execution.row.entry, "on_error") == "suspend":
             for command in commands:
                 if isinstance(command, c.Ended) and not command.ok:
                     return str(decode(command.value))

@@ -67,8 +67,8 @@ class Execution:
 
     __slots__ = (
         "acks", "activities", "children", "context", "definition", "ended", "fresh", "length",
-        "now", "pid", "requests", "row", "run", "size", "suspended", "timers", "unit", "used",
-        "waiting",
+        "now", "pid", "requests", "row", "run", "size", "stale", "suspended", "timers", "unit",
+        "used", "waiting",
     )  # fmt: skip
 
     def __init__(self, run: int, row: RunRow, pid: str) -> None:
@@ -89,8 +89,15 @@ class Execution:
         self.acks: list[Any] = []
         self.suspended = row.status == "suspended"
         self.ended = False
+        #: Its entry is `latest`, and has other code by now.
+        self.stale = False
         self.used = 0
         self.context: bytes | None = None
+
+    @property
+    def starting(self) -> bool:
+        """Nothing of it is written yet."""
+        return bool(self.fresh) and bool(self.fresh[0][0] == "started")
 
     def count(self, records: list[Record]) -> None:
         """Count records towards length and size of the history."""

@@ -9,10 +9,11 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from hosts.calls import Calls
 from hosts.clients import Clients
+from hosts.deployed import Deployed
 from hosts.durable import keys
 from hosts.durable.activities import Activities
 from hosts.durable.deadlines import Deadlines
@@ -31,7 +32,7 @@ from journal.records import RunRow
 from runtime.errors import Kind, PerdureError
 from runtime.ids import check_name
 from runtime.inputs import Input
-from runtime.lua.machine import Definition, Machine
+from runtime.lua.machine import Machine
 from runtime.routing.router import Router, SpawnRequest, key_of, reply_of
 
 logger = logging.getLogger(__name__)
@@ -45,8 +46,6 @@ class WorkflowHost:
 
     Args:
         journal: gives the open journal when the host starts.
-        versioning, on_error: what the workflow entries say, by id.
-        retry_of: `meta.options.retry` of a function's entry, or None.
         workers: shards, each a VM worker.
         cache: bytes of live runs, over all workers; what is more waits on disk.
     """
@@ -54,7 +53,7 @@ class WorkflowHost:
     def __init__(
         self,
         host_id: str,
-        definitions: dict[str, Definition],
+        deployed: Deployed,
         journal: Callable[[], Journal],
         router: Router,
         clients: Clients,
@@ -69,12 +68,9 @@ class WorkflowHost:
         payload_limit: PayloadLimit = NO_LIMIT,
         activities: int = 1000,
         retry_policy: RetryPolicy = ONCE,
-        versioning: dict[str, str] | None = None,
-        on_error: dict[str, str] | None = None,
-        retry_of: Callable[[str], Any] = lambda target: None,
     ) -> None:
         self.id = host_id
-        self._definitions = definitions
+        self._deployed = deployed
         self._open_journal = journal
         self._router = router
         self._clients = clients
@@ -89,9 +85,6 @@ class WorkflowHost:
         self._activities = activities
         self._payload_limit = payload_limit
         self._retry_policy = retry_policy
-        self._versioning = versioning or {}
-        self._on_error = on_error or {}
-        self._retry_of = retry_of
         self._shards: list[Shard] = []
         self._turns = itertools.count()
         self._journal: Journal | None = None
@@ -114,16 +107,13 @@ class WorkflowHost:
         self._journal = journal
         self._deadlines = Deadlines(journal, self._timers, self._owner_of)
         parts = Parts(
-            self.id, self._task_queue, journal, self._router, self._definitions,
-            self._versioning, self._on_error, self._cache // self._worker_count,
+            self.id, self._task_queue, journal, self._router, self._deployed,
+            self._cache // self._worker_count,
             self._payload_limit,
         )  # fmt: skip
         self._shards = []
         for index in range(self._worker_count):
-            shard = Shard(
-                f"{self.id} worker {index}", parts, partial(self._machine, index),
-                self._make_activities, partial(self._make_inline, index), self._deadlines,
-            )  # fmt: skip
+            shard = self._deployed.join(partial(self._shard, index, parts, self._deadlines))
             shard.launch()
             self._shards.append(shard)
             self._router.attach(shard.inline)
@@ -152,6 +142,7 @@ class WorkflowHost:
             self._deadlines.stop()
         for shard in self._shards:
             self._router.detach(shard.inline)
+            self._deployed.leave(shard)
             shard.actor_ref.stop()
         self._shards = []
 
@@ -191,6 +182,12 @@ class WorkflowHost:
                 owner.post(partial(owner.resume, run))
         Recovery(interrupted, self._shards, self._timers).start()
 
+    def _shard(self, index: int, parts: Parts, deadlines: Deadlines) -> Shard:
+        return Shard(
+            f"{self.id} worker {index}", parts, partial(self._machine, index),
+            self._make_activities, partial(self._make_inline, index), deadlines,
+        )  # fmt: skip
+
     def _machine(self, index: int) -> Machine:
         # What gets a PID by the machine is a function that another one called.
         prefix = f"{{{self._functions_id(index)}|n"
@@ -198,7 +195,7 @@ class WorkflowHost:
             self.id, prefix, self._timers.clock, fuel=self._fuel, memory=self._memory,
             payload_limit=self._payload_limit.size,
         )  # fmt: skip
-        machine.define(self._definitions)
+        machine.define(self._deployed.definitions)
         return machine
 
     def _functions_id(self, index: int) -> str:
@@ -207,9 +204,7 @@ class WorkflowHost:
 
     def _make_activities(self, shard: Shard) -> Activities:
         limit = max(1, self._activities // self._worker_count)
-        return Activities(
-            shard, self._calls, self._retry_of, self._retry_policy, limit, self._lender_of
-        )
+        return Activities(shard, self._calls, self._retry_policy, limit, self._lender_of)
 
     def _lender_of(self, task_queue: str) -> Shard | None:
         """A shard of the workflow host that serves a task queue."""
@@ -276,7 +271,7 @@ class WorkflowHost:
             shard.post(partial(shard.arrivals.outcome, workflow_id, (item[2], item[3])))
 
     def spawn(self, request: SpawnRequest) -> None:
-        definition = self._definitions.get(request.entry)
+        definition = self._deployed.definitions.get(request.entry)
         try:
             if definition is None:
                 raise PerdureError(Kind.NOT_FOUND, f"{request.entry} does not exist")

@@ -71,6 +71,10 @@ class Runs:
         self._by_run[execution.run] = execution
         execution.used = self._shard.sent
 
+    def holds(self, execution: Execution) -> bool:
+        """Whether a run is in memory as this."""
+        return self._by_run.get(execution.run) is execution
+
     def __len__(self) -> int:
         """How many runs are in memory."""
         return len(self._by_run)
@@ -161,8 +165,7 @@ class Runs:
     def _definition(self, entry: str, digest: bytes) -> str:
         """What the machine runs a run of `entry` as that started on the source `digest`."""
         bundle = self.bundle(entry)
-        latest = self._parts.versioning.get(entry, "pinned") == "latest"
-        if bundle is not None and (latest or bundle.digest == digest):
+        if bundle is not None and (self._is_latest(entry) or bundle.digest == digest):
             return entry
         if digest not in self._pinned:
             blob = self._journal.source(digest)
@@ -175,10 +178,50 @@ class Runs:
     def bundle(self, entry: str) -> sources.Bundle | None:
         """The source that a new run of `entry` starts on."""
         bundle = self._bundles.get(entry)
-        if bundle is None and entry in self._parts.definitions:
-            bundle = sources.Bundle(entry, self._parts.definitions)
+        definitions = self._parts.deployed.definitions
+        if bundle is None and entry in definitions:
+            bundle = sources.Bundle(entry, definitions)
             self._bundles[entry] = bundle
         return bundle
+
+    def _is_latest(self, entry: str) -> bool:
+        return bool(self._parts.option(entry, "versioning") == "latest")
+
+    def redeployed(self) -> None:
+        """The definitions have changed: runs of `latest` entries take the new code at their next
+        step, parked ones now."""
+        old, self._bundles = self._bundles, {}
+        for execution in self._by_run.values():
+            entry = execution.row.entry
+            bundle = self.bundle(entry)
+            if bundle is None or execution.ended:
+                continue
+            same = entry in old and old[entry].digest == bundle.digest
+            if execution.starting:
+                # It has not run yet, and runs what is in the machine now.
+                execution.fresh[0][1]["source"] = bundle.digest
+                execution.unit.put_source(bundle.digest, bundle.blob)
+            elif self._is_latest(entry) and not (same and execution.definition == entry):
+                execution.stale = True
+                if execution.suspended:
+                    self._shard.wake(execution)
+
+    def current(self, execution: Execution) -> Execution:
+        """The run on the code that it is to run now, which is about to get its fresh inputs."""
+        if not execution.stale or execution.ended:
+            return execution
+        fresh, acks, unit = execution.fresh, execution.acks, execution.unit
+        execution.taken()
+        self._shard.settle_all()
+        self._shard.machine.step([inputs.drop(execution.pid)], 0)
+        self.forget(execution)
+        row = self._journal.run(execution.run)
+        assert row is not None
+        renewed = self._load(execution.run, row)
+        for record in fresh:
+            renewed.consume(record, None)
+        renewed.fresh, renewed.acks, renewed.unit = fresh, acks, unit
+        return renewed
 
     def end_of(self, workflow_id: str) -> tuple[bool, bytes] | None:
         """How the last run of a workflow id ended, or None when there is none."""

@@ -20,11 +20,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from queue import SimpleQueue
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from hosts.deployed import Deployed
 from hosts.durable import history, records
 from hosts.durable.activities import Activities
 from hosts.durable.arrivals import Arrivals
@@ -77,14 +78,15 @@ class Parts(NamedTuple):
     task_queue: str
     journal: Journal
     router: Router
-    definitions: dict[str, Definition]
-    #: entry -> its versioning, "pinned" or "latest"
-    versioning: dict[str, str]
-    #: entry -> "fail" or "suspend"
-    on_error: dict[str, str]
+    deployed: Deployed
     #: bytes of live runs that a shard keeps in memory
     cache: int
     payload_limit: PayloadLimit
+
+    def option(self, entry: str, name: str) -> Any:
+        """What a workflow's entry says now, None where it is gone."""
+        registry = self.deployed.registry
+        return registry.get(entry).data[name] if entry in registry else None
 
 
 class Shard(VmWorker):
@@ -135,8 +137,7 @@ class Shard(VmWorker):
                     logger.exception("%s: cannot handle %r", self.name, item)
             more = self._go_on(more)
             if self.cache.full:
-                while self.settled < self.sent:
-                    self._settle(*self._answers.get())
+                self.settle_all()
                 more = self._go_on(more)
                 self.cache.trim()
         return more
@@ -144,13 +145,36 @@ class Shard(VmWorker):
     def _go_on(self, more: bool) -> bool:
         """Step what was touched until all wait; true when a function is busy."""
         while self._touched or self.inline.inputs or more:
-            touched = list(self._touched.values())
-            self._touched = {}
+            touched = self._take_touched()
             more = self.advance(touched)
             if more and not self._touched:
                 # Look at the inbox between the slices of a function.
                 return True
         return False
+
+    def _take_touched(self) -> list[Execution]:
+        """What is to be stepped now, on the code of now."""
+        touched, self._touched = list(self._touched.values()), {}
+        if any(execution.stale for execution in touched):
+            touched = [self.runs.current(execution) for execution in touched]
+            # Waiting for the disk may have cost runs, when it would not take them.
+            touched = [execution for execution in touched if self.runs.holds(execution)]
+            for execution in touched:
+                self.let_be(execution)
+        return touched
+
+    def redefine(
+        self, changed: Mapping[str, Definition], gone: Sequence[str], reply: ReplyTo
+    ) -> None:
+        """Run what starts from now on by new definitions, and answer; from any thread."""
+        self.post(partial(self._redefine, changed, gone, reply))
+
+    def _redefine(
+        self, changed: Mapping[str, Definition], gone: Sequence[str], reply: ReplyTo
+    ) -> None:
+        self.machine.define(changed, gone)
+        self.runs.redeployed()
+        self.parts.router.answer(reply)
 
     def touch(self, execution: Execution, record: Record, ack: ReplyTo | None = None) -> None:
         """Give a run an input; `ack` hears true once it is on disk."""
@@ -216,13 +240,9 @@ class Shard(VmWorker):
             # The step is as if it had not been: code that does better gets the same inputs.
             self.runs.park(execution, problem, unit)
         effects = [*self.arrivals.on_disk(fresh), *self.starts.on_disk(fresh)]
-        starting = bool(fresh) and fresh[0][0] == "started"
-        if starting:
+        if execution.starting:
             unit.put_run(run, execution.row)
             unit.put_id(execution.row.workflow_id, run)
-            bundle = self.runs.bundle(execution.row.entry)
-            assert bundle is not None
-            unit.put_source(bundle.digest, bundle.blob)
         if execution.suspended:
             execution.waiting += fresh
             unit.put_ready(run)
@@ -266,6 +286,11 @@ class Shard(VmWorker):
             self.journal.submit(unit, done, losses=self._losses)
         except JournalError as error:
             self._settle(flight, error)
+
+    def settle_all(self) -> None:
+        """Wait for the disk, and deal with what is there."""
+        while self.settled < self.sent:
+            self._settle(*self._answers.get())
 
     def _settle_answered(self) -> None:
         """Deal with what the journal has answered."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import msgpack
@@ -16,7 +17,7 @@ class Bundle:
 
     __slots__ = ("blob", "digest")
 
-    def __init__(self, entry: str, known: dict[str, Definition]) -> None:
+    def __init__(self, entry: str, known: Mapping[str, Definition]) -> None:
         reached = with_imports(entry, known)
         self.blob: bytes = msgpack.packb([[each, *reached[each]] for each in sorted(reached)])
         self.digest = hashlib.sha256(self.blob).digest()

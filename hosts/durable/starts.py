@@ -70,7 +70,10 @@ class Starts:
             self._refuse(request, pid, f"workflow {workflow_id} has run before ({row.status})")
             return
         bundle = self._shard.runs.bundle(request.entry)
-        assert bundle is not None
+        if bundle is None:
+            gone = PerdureError(Kind.NOT_FOUND, f"{request.entry} does not exist any more")
+            self._shard.parts.router.refuse_spawn(request, gone)
+            return
         now = self._shard.deadlines.wall()
         run_id = str(uuid.uuid4())
         number = self._shard.journal.next_run()
@@ -100,6 +103,7 @@ class Starts:
             "machine": MACHINE_VERSION,
             "info": info,
         }
+        execution.unit.put_source(bundle.digest, bundle.blob)
         if request.key is not None:
             started["key"] = request.key
             self.keys[request.key] = workflow_id

@@ -106,8 +106,14 @@ class Variables:
 
     def __init__(self, registry: Registry, router: Router) -> None:
         self._router = router
-        storages: dict[str, Storage] = {}
+        self._memories: dict[str, MemoryStorage] = {}
         self._variables: dict[str, Variable] = {}
+        self.fit(registry)
+
+    def fit(self, registry: Registry) -> None:
+        """Have the variables that a registry names; what is set in memory stays."""
+        storages: dict[str, Storage] = {**self._memories}
+        variables: dict[str, Variable] = {}
         for entry in registry.of_kind("env.variable"):
             data = entry.data
             variable = Variable(
@@ -119,9 +125,19 @@ class Variables:
                 data["default"],
                 data["read_only"],
             )
-            self._variables[entry.id] = variable
+            variables[entry.id] = variable
             if variable.name is not None:
-                self._variables[variable.name] = variable
+                variables[variable.name] = variable
+        for storage_id, storage in storages.items():
+            if isinstance(storage, MemoryStorage):
+                self._memories[storage_id] = storage
+        self._variables = variables
+
+    def forget(self, registry: Registry) -> None:
+        """Let go of storages in memory, and what is set in them, that a registry does not name."""
+        for storage_id in list(self._memories):
+            if storage_id not in registry:
+                del self._memories[storage_id]
 
     def get(self, name: str) -> Value:
         """The value of a variable, by its name or the id of its entry.

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 from hosts.clients import Done
+from hosts.deployed import Deployed
 from journal.errors import BadRecordError, JournalError
 from journal.kv import MAX_KEY, Change, KeyValues
 from runtime.clock import Clock
@@ -60,7 +61,7 @@ class MemoryStore:
     def __init__(self, store_id: str, clock: Clock, max_size: int) -> None:
         self.id = store_id
         self._now = clock.monotonic
-        self._max_size = max_size
+        self.max_size = max_size
         self._lock = threading.Lock()
         self._kept: dict[bytes, _Kept] = {}
         #: When values expire; superseded times stay until they are due, or too many.
@@ -74,10 +75,10 @@ class MemoryStore:
     def set(self, key: bytes, value: bytes, ttl: int | None, done: Done) -> None:
         with self._lock:
             self._sweep()
-            if key not in self._kept and 0 < self._max_size <= len(self._kept):
+            if key not in self._kept and 0 < self.max_size <= len(self._kept):
                 raise PerdureError(
                     Kind.UNAVAILABLE,
-                    f"{self.id} is full: it holds {self._max_size} values, as many as its max_size"
+                    f"{self.id} is full: it holds {self.max_size} values, as many as its max_size"
                     " allows: raise it, delete some, or set them with a ttl",
                     True,
                 )
@@ -164,12 +165,27 @@ class LmdbStore:
 class Stores:
     """What the Lua module `store` asks for."""
 
-    def __init__(self, registry: Registry, router: Router, clock: Clock) -> None:
-        self._registry = registry
+    def __init__(self, deployed: Deployed, router: Router, clock: Clock) -> None:
+        self._deployed = deployed
         self._router = router
         self._stores: dict[str, Store] = {}
+        self._clock = clock
+        self.fit(deployed.registry)
+
+    def fit(self, registry: Registry) -> None:
+        """Have the stores in memory that a registry names; one that is there keeps its values."""
         for entry in registry.of_kind("store.memory"):
-            self.add(MemoryStore(entry.id, clock, entry.data["max_size"]))
+            store = self._stores.get(entry.id)
+            if isinstance(store, MemoryStore):
+                store.max_size = entry.data["max_size"]
+            else:
+                self.add(MemoryStore(entry.id, self._clock, entry.data["max_size"]))
+
+    def forget(self, registry: Registry) -> None:
+        """Let go of stores in memory, and their values, that a registry does not name."""
+        for store_id, store in list(self._stores.items()):
+            if isinstance(store, MemoryStore) and store_id not in registry:
+                del self._stores[store_id]
 
     def add(self, store: Store) -> None:
         """Make a store known by its id."""
@@ -205,8 +221,9 @@ class Stores:
         store = self._stores.get(store_id)
         if store is None:
             found = f"there is no {store_id}"
-            if store_id in self._registry:
-                found = f"{store_id} is a {self._registry.get(store_id).kind}"
+            registry = self._deployed.registry
+            if store_id in registry:
+                found = f"{store_id} is a {registry.get(store_id).kind}"
             hint = suggest(store_id, self._stores, "the stores are {}")
             raise PerdureError(
                 Kind.NOT_FOUND, f"{found}; {hint or 'add an entry of kind store.memory'}"

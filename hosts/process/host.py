@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from hosts import effects
 from hosts.calls import Calls
 from hosts.clients import Clients
+from hosts.deployed import Deployed
 from hosts.performer import Performer
 from hosts.process.placement import Placement
 from hosts.process.results import Result, Results
@@ -20,7 +21,6 @@ from runtime import inputs
 from runtime.codec import encode
 from runtime.errors import Kind, PerdureError
 from runtime.inputs import Input, ReplyTo
-from runtime.lua.machine import Definition
 from runtime.routing.router import Router, SpawnRequest, reply_of
 
 #: Seconds that a VM has to answer who lives in it.
@@ -32,7 +32,7 @@ class ProcessHost:
 
     Args:
         host_id: its entry id.
-        definitions: Lua entries by id.
+        deployed: what it runs.
         boot: boot number of the node, part of every PID.
         workers: number of VM workers.
         max_processes: processes that may live here at the same time; 0 for no limit.
@@ -45,7 +45,7 @@ class ProcessHost:
     def __init__(
         self,
         host_id: str,
-        definitions: Mapping[str, Definition],
+        deployed: Deployed,
         boot: int,
         router: Router,
         clients: Clients,
@@ -61,7 +61,7 @@ class ProcessHost:
     ) -> None:
         self.id = host_id
         self.stop_timeout = stop_timeout
-        self._definitions = definitions
+        self._deployed = deployed
         self._router = router
         self._clients = clients
         self._timers = timers
@@ -70,7 +70,7 @@ class ProcessHost:
         self._results = Results(timers.clock, clients.waits)
         performer = Performer(host_id, router, calls, timers, self.deliver, self._ended, terminal)
         self._vms = Vms(
-            host_id, boot, definitions, router, timers.clock, performer, fuel=fuel, memory=memory
+            host_id, boot, deployed, router, timers.clock, performer, fuel=fuel, memory=memory
         )
         self._placement = Placement(workers, max_processes)
         self._stopping = threading.Event()
@@ -178,7 +178,7 @@ class ProcessHost:
     def _check(self, entry: str) -> None:
         if self._stopping.is_set():
             raise PerdureError(Kind.UNAVAILABLE, f"{self.id} is stopping: it starts nothing new")
-        definition = self._definitions.get(entry)
+        definition = self._deployed.definitions.get(entry)
         if definition is None or definition.kind != "process.lua":
             found = "does not exist" if definition is None else f"is a {definition.kind}"
             kind = Kind.NOT_FOUND if definition is None else Kind.INVALID

@@ -14,6 +14,7 @@ from collections import deque
 
 from hosts.calls import HOST, Calls, pool_id
 from hosts.clients import Clients
+from hosts.deployed import Deployed
 from hosts.performer import Performer
 from hosts.process.queues import PoolQueues
 from hosts.process.vms import Vms
@@ -23,7 +24,6 @@ from runtime import commands as c
 from runtime import inputs
 from runtime.errors import Kind, PerdureError
 from runtime.inputs import Input
-from runtime.lua.machine import Definition
 from runtime.routing.router import Router, SpawnRequest, reply_of
 
 #: Instructions that a function may run without waiting, and bytes of a VM, as for process.host.
@@ -44,7 +44,7 @@ class FunctionPool:
     def __init__(
         self,
         entry: str,
-        definitions: dict[str, Definition],
+        deployed: Deployed,
         boot: int,
         router: Router,
         clients: Clients,
@@ -64,7 +64,7 @@ class FunctionPool:
         self._eager = eager
         performer = Performer(self.id, router, calls, timers, self.deliver, self._ended)
         self._vms = Vms(
-            self.id, boot, definitions, router, timers.clock, performer, fuel=_FUEL, memory=_MEMORY
+            self.id, boot, deployed, router, timers.clock, performer, fuel=_FUEL, memory=_MEMORY
         )
         self._lock = threading.RLock()
         self._open = False
@@ -90,6 +90,25 @@ class FunctionPool:
             self._router.refuse_spawn(request, self._closed())
         self._router.detach(self)
         self._vms.end()
+
+    def resize(self, size: int, eager: bool) -> None:
+        """Have another number of VMs from now on; one that runs a call ends with it.
+
+        size: 0 when the function has no pool of its own any more. A call that comes nevertheless
+            was on its way, and gets a VM.
+        """
+        with self._lock:
+            self._size, self._eager = size, eager
+            while self._free and len(self._vms.workers) > size:
+                self._vms.dismiss(self._free.pop())
+            while self._open and len(self._vms.workers) < size and (eager or self._queue):
+                worker = self._launch()
+                if self._queue:
+                    request = self._queue.popleft()
+                    self._queues.leave(self.id, request.within)
+                    self._run(worker, request)
+                else:
+                    self._free.append(worker)
 
     def spawn(self, request: SpawnRequest) -> None:
         """Run a call: at once, or when a VM is free."""
@@ -134,7 +153,7 @@ class FunctionPool:
             raise PerdureError(Kind.INVALID, text)
         if self._free:
             return self._free.pop()
-        if len(self._vms.workers) < self._size:
+        if len(self._vms.workers) < max(self._size, 1):
             return self._launch()
         if not self._queues.enter(self.id, request.within):
             text = (
@@ -163,7 +182,10 @@ class FunctionPool:
                 if "outcome" not in request.start or self._clients.waits(request.start["outcome"]):
                     self._run(worker, request)
                     return
-            self._free.append(worker)
+            if len(self._vms.workers) > self._size:
+                self._vms.dismiss(worker)
+            else:
+                self._free.append(worker)
 
     def _launch(self) -> ProcessWorker:
         return self._vms.launch(lambda index, live, arrived: None, self._lost)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
+from hosts.deployed import Deployed
 from hosts.performer import Performer
 from hosts.pids import HOST_SERIAL, pid_of, vm_of, vm_prefix
 from hosts.process.placement import UNLIMITED
@@ -15,7 +16,7 @@ from runtime.clock import Clock
 from runtime.codec import encode
 from runtime.errors import Kind, PerdureError
 from runtime.inputs import Input
-from runtime.lua.machine import Definition, Machine
+from runtime.lua.machine import Machine
 from runtime.routing.router import Router, reply_of
 
 
@@ -25,7 +26,7 @@ class Vms:
     Args:
         host_id: the host part of the PIDs.
         boot: boot number of the node.
-        definitions: Lua entries by id.
+        deployed: what its VMs run.
         performer: does what the VMs ask for; hears of what ended with a lost VM.
         fuel: instructions that a slot may run without waiting; 0 for no limit.
         memory: bytes of a VM at which what grew it is killed; half more is its hard cap.
@@ -35,7 +36,7 @@ class Vms:
         self,
         host_id: str,
         boot: int,
-        definitions: Mapping[str, Definition],
+        deployed: Deployed,
         router: Router,
         clock: Clock,
         performer: Performer,
@@ -46,7 +47,7 @@ class Vms:
         self.workers: list[ProcessWorker] = []
         self._host_id = host_id
         self._boot = boot
-        self._definitions = definitions
+        self._deployed = deployed
         self._router = router
         self._clock = clock
         self._performer = performer
@@ -67,19 +68,24 @@ class Vms:
         def lost(loss: Loss) -> None:
             # The new VM, if any, has its PIDs by now; those of the lost one find it as well, and
             # it knows none of them.
-            self._by_prefix[worker.prefix] = worker
+            if worker in self.workers:
+                self._by_prefix[worker.prefix] = worker
+            else:
+                self._by_prefix.pop(worker.prefix, None)
             self._tell(loss)
             on_lost(loss)
 
         index = len(self.workers)
-        worker = ProcessWorker(
-            f"{self._host_id} worker {index}",
-            index,
-            self._machine,
-            self._performer.perform,
-            on_turn,
-            lost,
-            room,
+        worker = self._deployed.join(
+            lambda: ProcessWorker(
+                f"{self._host_id} worker {index}",
+                index,
+                self._machine,
+                self._performer.perform,
+                on_turn,
+                lost,
+                room,
+            )
         )
         self._by_prefix[worker.prefix] = worker
         self.workers.append(worker)
@@ -90,10 +96,17 @@ class Vms:
         """End all workers, and what is in them."""
         workers, self.workers = self.workers, []
         for worker in workers:
+            self._deployed.leave(worker)
             worker.end()
         for worker in workers:
             worker.join()
         self._by_prefix.clear()
+
+    def dismiss(self, worker: ProcessWorker) -> None:
+        """End one worker, in which nothing runs."""
+        self.workers.remove(worker)
+        self._deployed.leave(worker)
+        worker.end()
 
     def of(self, pid: str) -> ProcessWorker | None:
         """The worker of a PID, or None."""
@@ -106,7 +119,7 @@ class Vms:
     def _machine(self) -> tuple[str, Machine]:
         prefix = vm_prefix(self._host_id, self._boot, next(self._made))
         machine = Machine(self._host_id, prefix, self._clock, fuel=self._fuel, memory=self._memory)
-        machine.define(self._definitions)
+        machine.define(self._deployed.definitions)
         return prefix, machine
 
     def _tell(self, loss: Loss) -> None:
@@ -140,3 +153,5 @@ class Vms:
             router.refuse(item[4].get("outcome"), error)
         elif kind == "list":
             router.answer((item[2], item[3]), encode([]))
+        elif kind == "define":
+            router.answer((item[2], item[3]))

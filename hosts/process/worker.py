@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from hosts.process.placement import UNLIMITED
@@ -13,8 +13,8 @@ from hosts.vm_worker import Item, VmWorker
 from runtime import inputs
 from runtime.commands import Command
 from runtime.errors import Kind, PerdureError
-from runtime.inputs import Input
-from runtime.lua.machine import Machine
+from runtime.inputs import Input, ReplyTo
+from runtime.lua.machine import Definition, Machine, as_maps
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +90,12 @@ class ProcessWorker(VmWorker):
         if self._closing:
             self.stop()
         return more
+
+    def redefine(
+        self, changed: Mapping[str, Definition], gone: Sequence[str], reply: ReplyTo
+    ) -> None:
+        """Run what starts from now on by new definitions, and answer."""
+        self.post(inputs.define(as_maps(changed), gone, reply))
 
     def end(self) -> None:
         """End the worker once it has done what it was given; what it holds then is lost."""

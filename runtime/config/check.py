@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from runtime.config.declarations import Declaration
-from runtime.config.documents import Located
+from runtime.config.documents import Located, SourceText
 from runtime.config.fields import Anything, MapOf
 from runtime.config.kinds import KINDS, LATER, kind_named
 from runtime.config.place import Place, Reference, shown
 from runtime.config.problems import Findings, Problem, suggest
 from runtime.config.registry import Entry
-from runtime.config.scalars import SourceText
 
 _META = MapOf(Anything())
 
@@ -71,7 +71,16 @@ def _entry(
         _completed(name, data),
         str(declaration.file),
         declaration.line,
+        _kept(declaration, data.get("source")),
     )
+
+
+def _kept(declaration: Declaration, source: Any) -> Declaration:
+    """The declaration with its source as it was read: the file may say something else later."""
+    node = declaration.body.get("source")
+    if node is None or not isinstance(source, SourceText):
+        return declaration
+    return replace(declaration, body={**declaration.body, "source": replace(node, value=source)})
 
 
 def _completed(kind: str, data: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from runtime.config.place import shown
 from runtime.config.problems import Findings, Problem, suggest
 from runtime.ids import EntryId
 
-_NAME = re.compile(r"\w[\w.-]*")
+#: What a namespace and the name of an entry look like.
+NAME = r"\w[\w.-]*"
 _NAME_HINT = "use letters, digits, and _ . - inside"
 _FILE_KEYS = ("entries", "meta", "namespace", "version")
 
@@ -97,7 +98,7 @@ class _FileReader:
         body = {key: item for key, item in node.value.items() if key != "name"}
         if name is None:
             self._reject(node, "an entry has no name", suggest("name", body, "add name:"))
-        elif not isinstance(name.value, str) or not _NAME.fullmatch(name.value):
+        elif not isinstance(name.value, str) or not re.fullmatch(NAME, name.value):
             self._reject(name, f"{shown(name)} is not a name for an entry", _NAME_HINT)
         elif namespace:
             yield Declaration(EntryId(namespace, name.value), body, self._file, node.line)
@@ -108,7 +109,7 @@ class _FileReader:
             misspelt = [key for key in _unknown(root) if key != "name"]
             hint = suggest("namespace", misspelt, "add namespace: at the top of the file")
             self._reject(Located(None, line), "the file has entries and no namespace", hint)
-        elif not isinstance(node.value, str) or not _NAME.fullmatch(node.value):
+        elif not isinstance(node.value, str) or not re.fullmatch(NAME, node.value):
             self._reject(node, f"{shown(node)} is not a namespace", _NAME_HINT)
         else:
             return node.value

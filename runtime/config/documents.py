@@ -1,8 +1,9 @@
-"""YAML text to plain data that still knows its lines. The only file that touches PyYAML.
+"""YAML text to plain data that still knows its lines, and back. The only file that touches PyYAML.
 
 Scalars are typed by the YAML 1.2 core schema, as Go reads them: `yes`, `on`, `22:30` and dates are
 text. Map keys are text, whatever they look like. `${env:NAME}` in a scalar is replaced; what comes
-out is text, and fields.py reads it as the type of its field.
+out is text, and fields.py reads it as the type of its field. `$${env:NAME}` stands for the text
+`${env:NAME}` itself.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ MAX_DEPTH = 100
 MAX_VALUES = 1_000_000
 
 _TAG = "tag:yaml.org,2002:"
-_ENV = re.compile(r"\$\{env:([^}]*)\}")
+_ENV = re.compile(r"(\$?)\$\{env:([^}]*)\}")
 _INT = re.compile(r"[-+]?[0-9]+(?:_[0-9]+)*\Z|0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
 _FLOAT = re.compile(
     r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z"
@@ -51,20 +52,35 @@ class Fault(NamedTuple):
     hint: str = ""
 
 
+class SourceText(NamedTuple):
+    """A source's text, and where it begins: absolute path and line (from 1)."""
+
+    text: str
+    path: str
+    line: int
+
+
 @dataclass(frozen=True, slots=True)
 class Located:
     """A value and where it stands.
 
-    `value` is None, bool, int, float, str, a list of Located or a dict of str to Located. `line` is
-    that of its key, where it has one. `text_line` is the line on which a scalar's own text begins.
-    `origin` is the command-line override it came from, or "" for the file.
+    `value` is None, bool, int, float, str, a list of Located or a dict of str to Located; or, once
+    it was read, a SourceText. `line` is that of its key, where it has one. `text_line` is the line
+    on which a scalar's own text begins. `template` is a scalar's text with its `${env:…}` still in
+    place, "" where it had none. `origin` is what it came from if that is not the file: an override
+    of the command line, a change set.
     """
 
     value: Any
     line: int = 0
     text_line: int = 0
-    from_env: bool = False
+    template: str = ""
     origin: str = ""
+
+    @property
+    def from_env(self) -> bool:
+        """Whether its text came from the environment, so that its type is that of its field."""
+        return bool(self.template)
 
 
 class Document(NamedTuple):
@@ -146,13 +162,14 @@ def parse_scalar(text: str, origin: str) -> Located:
     return Located(_typed(tag, text), origin=origin)
 
 
-def located(value: Any) -> Located:
+def located(value: Any, origin: str = "") -> Located:
     """Plain data as if it had been written in YAML, at no line."""
     if isinstance(value, Mapping):
-        return Located({key: located(item) for key, item in value.items()})
+        items = {key: located(item, origin) for key, item in value.items()}
+        return Located(items, origin=origin)
     if isinstance(value, (list, tuple)):
-        return Located([located(item) for item in value])
-    return Located(value)
+        return Located([located(item, origin) for item in value], origin=origin)
+    return Located(value, origin=origin)
 
 
 def plain(node: Located) -> Any:
@@ -161,7 +178,19 @@ def plain(node: Located) -> Any:
         return {key: plain(item) for key, item in node.value.items()}
     if isinstance(node.value, list):
         return [plain(item) for item in node.value]
-    return node.value
+    return node.value.text if isinstance(node.value, SourceText) else node.value
+
+
+def as_written(node: Located) -> Any:
+    """The data as YAML has to say it for `parse` to give it again, `${env:…}` still in place."""
+    if isinstance(node.value, dict):
+        return {key: as_written(item) for key, item in node.value.items()}
+    if isinstance(node.value, list):
+        return [as_written(item) for item in node.value]
+    if node.template:
+        return node.template
+    value = plain(node)
+    return _ENV.sub(lambda found: f"${found[0]}", value) if isinstance(value, str) else value
 
 
 class _Loader(_SafeLoader):
@@ -250,17 +279,19 @@ class _Reader:
         # The text of a block scalar begins on the line after its | or >.
         text_line = node.start_mark.line + (2 if node.style in ("|", ">") else 1)
         if self._environ is not None and _ENV.search(node.value):
-            return Located(
-                _ENV.sub(lambda found: self._env(found[1], line), node.value), line, text_line, True
-            )
+            value = _ENV.sub(lambda found: self._env(found, line), node.value)
+            return Located(value, line, text_line, node.value)
         try:
             value = _typed(node.tag.removeprefix(_TAG), node.value)
         except ValueError as error:
             return self._fault(line, *error.args)
         return Located(value, line, text_line)
 
-    def _env(self, name: str, line: int) -> str:
+    def _env(self, found: re.Match[str], line: int) -> str:
         assert self._environ is not None
+        escaped, name = found.groups()
+        if escaped:
+            return found[0][1:]
         if name not in self._environ:
             self._fault(
                 line,

@@ -69,6 +69,11 @@ class Anything(Plain):
         return plain(node)
 
 
+def _empty_as_map(node: Located) -> Located:
+    """Lua has one empty table, which arrives as a list."""
+    return replace(node, value={}) if node.value == [] and node.origin else node
+
+
 @dataclass(frozen=True)
 class MapOf:
     """A map from texts, read by `keys` where it is given, to one type."""
@@ -77,6 +82,7 @@ class MapOf:
     keys: Type | None = None
 
     def read(self, node: Located, place: Place) -> Any:
+        node = _empty_as_map(node)
         if not isinstance(node.value, dict):
             place.reject(node, f"{shown(node)} is not a map", "write key: value pairs")
             return None
@@ -119,6 +125,7 @@ class Record:
     ignored: frozenset[str] = frozenset()
 
     def read(self, node: Located, place: Place) -> Any:
+        node = _empty_as_map(node)
         if not isinstance(node.value, dict):
             place.reject(node, f"{shown(node)} is not a map", f"its fields are {self._names()}")
             return None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from runtime.config.declarations import Declaration
+from runtime.config.documents import Located, plain
 from runtime.config.problems import suggest
 from runtime.errors import Kind, PerdureError
 
@@ -18,7 +20,7 @@ class Entry:
 
     `id` is `namespace:name`. `data` holds every field of the kind, defaults filled in, as kinds.py
     describes them. `file` is the absolute path of the YAML file, `line` (from 1) where it begins.
-    Treat `meta` and `data` as read-only: all readers share them.
+    `declaration` is what was checked. Treat `meta` and `data` as read-only: all readers share them.
     """
 
     id: str
@@ -27,6 +29,15 @@ class Entry:
     data: Mapping[str, Any]
     file: str = ""
     line: int = 0
+    declaration: Declaration | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """Its fields as they were written, in YAML's notation; a source as its text."""
+        body = self.declaration.body if self.declaration else {}
+        fields = {key: node for key, node in body.items() if key not in ("kind", "meta")}
+        written: dict[str, Any] = plain(Located(fields))
+        return written
 
     @property
     def namespace(self) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from runtime.config.documents import Located
+from runtime.config.documents import Located, SourceText
 from runtime.config.place import Place, Plain, shown
 from runtime.config.problems import suggest
 from runtime.config.units import parse_duration, parse_size
@@ -152,24 +152,23 @@ class FilePath(Plain):
         return str((place.folder / node.value).resolve())
 
 
-class SourceText(NamedTuple):
-    """A source's text, and where it begins: absolute path and line (from 1)."""
-
-    text: str
-    path: str
-    line: int
-
-
 @dataclass(frozen=True)
 class Source(Plain):
-    """A source text, inline or as `file://` with a path relative to the YAML file."""
+    """A source text, inline or as `file://` with a path relative to the YAML file.
+
+    One that was read already stays as it was then.
+    """
 
     def read(self, node: Located, place: Place) -> Any:
+        if isinstance(node.value, SourceText):
+            return node.value
         if not isinstance(node.value, str) or not node.value:
             hint = "write file:// and a path relative to this file, or the source itself"
             place.reject(node, f"{shown(node)} is not a source", hint)
             return None
         if not node.value.startswith("file://"):
+            if node.origin:
+                return SourceText(node.value, str(place.entry), 1)
             return SourceText(node.value, str(place.file), node.text_line)
         path = place.file.parent / node.value.removeprefix("file://")
         try:

@@ -44,7 +44,7 @@ PRELUDE: Final = (
     "funcs", "future", "ctx", "ask",
     "duration", "calendar", "locations", "layout", "time_format", "time_parse", "time", "timers",
     "json", "uuid", "workflow", "log", "terminal", "events", "store", "env", "metrics",
-    "schema", "base64", "hash", "yaml", "crypto", "jwt", "payload",
+    "schema", "base64", "hash", "yaml", "crypto", "jwt", "payload", "registry",
     "pattern_cost", "matcher", "patterns", "bounds", "coroutines", "order", "globals", "libraries",
     "proxies", "sources", "boundary",
 )  # fmt: skip
