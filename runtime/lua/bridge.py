@@ -86,6 +86,7 @@ def _foreign(error: Exception) -> tuple[str, str]:
 #: By the names that they have in the prelude's shared table.
 FUNCTIONS: Final[dict[str, Callable[..., Any] | str]] = {
     "entropy": os.urandom,
+    "erase": "typed_lua:erased",
     "zone_offset": "zones:offset",
     "digest": "hashes:digest",
     "keyed_digest": "hashes:keyed_digest",

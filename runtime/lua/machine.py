@@ -46,7 +46,7 @@ PRELUDE: Final = (
     "json", "uuid", "workflow", "log", "terminal", "events", "store", "env", "metrics",
     "schema", "base64", "hash", "yaml", "crypto", "jwt", "payload", "registry",
     "pattern_cost", "matcher", "patterns", "bounds", "coroutines", "order", "globals", "libraries",
-    "proxies", "sources", "boundary",
+    "proxies", "typed", "sources", "boundary",
 )  # fmt: skip
 #: Prelude files that return a module of their own name.
 MODULE_FILES: Final = frozenset({"errors", "time", "json", "uuid"})

@@ -3,7 +3,7 @@ local S = ...
 local raw_type, raw_tostring, raw_pairs, raw_next, error = type, tostring, pairs, next, error
 local rawget, rawset, rawlen, select, tonumber = rawget, rawset, rawlen, select, tonumber
 local raw_setmetatable, real_metatable = setmetatable, debug.getmetatable
-local raw_load, collect = load, collectgarbage
+local collect = collectgarbage
 local concat, tointeger = table.concat, math.tointeger
 local own_name = S.own_name
 
@@ -135,7 +135,7 @@ local function gather(pieces)
   return concat(parts)
 end
 
--- `load` for code whose globals are `env`: text only.
+-- `load` for code whose globals are `env`: text only, which may be typed.
 function S.loader(env)
   return function(chunk, name, _, ...)
     if raw_type(chunk) == "function" then chunk = gather(chunk) end
@@ -145,7 +145,9 @@ function S.loader(env)
     S.charge(COMPILE_COST * #chunk)
     local own_env = env
     if select("#", ...) > 0 then own_env = ... end
-    return raw_load(chunk, raw_type(name) == "string" and name or chunk, "t", own_env)
+    local f, err = S.load(chunk, raw_type(name) == "string" and name or chunk, false, own_env)
+    if not f then return nil, err end
+    return f
   end
 end
 

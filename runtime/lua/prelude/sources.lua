@@ -62,10 +62,10 @@ end
 local function compile(source, chunk)
   if sub(source, 1, 1) == "#" then source = "--" .. source end
   -- Alone first: a source that closes our wrapper and opens its own would compile inside it.
-  local plain, err = load(source, "@" .. chunk, "t")
-  if not plain then return nil, err end
+  local alone, err, plain = S.load(source, "@" .. chunk, true)
+  if not alone then return nil, err end
   local wrapped, wrap_err =
-    load("return function(_ENV) return function(...) " .. source .. "\nend end", "@" .. chunk, "t", {})
+    load("return function(_ENV) return function(...) " .. plain .. "\nend end", "@" .. chunk, "t", {})
   if not wrapped then return nil, wrap_err end
   return wrapped()
 end
