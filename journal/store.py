@@ -43,6 +43,10 @@ CHUNK: Final = 256
 OnBad = Callable[[BadRecordError], None] | None
 
 
+def _pass_over(error: BadRecordError) -> None:
+    """It is told by whoever needs the row."""
+
+
 class Timer(NamedTuple):
     """A timer in the order in which timers fall due."""
 
@@ -140,6 +144,11 @@ class Store:
         start = keys.three(*after) + b"\0" if after else b""
         rows = self._rows(TIMERS, start, keys.one(before_ns), limit=limit, on_bad=on_bad)
         return [Timer(*keys.numbers(key)) for key, _ in rows]
+
+    def timers_of(self, run: int) -> list[Timer]:
+        """The timers of a run; looks at every timer there is."""
+        timers = (Timer(*keys.numbers(key)) for key, _ in self._rows(TIMERS, on_bad=_pass_over))
+        return [timer for timer in timers if timer.run == run]
 
     def activities(self, on_bad: OnBad = None) -> Iterator[Pending]:
         """All pending activities, by run and seq."""

@@ -71,11 +71,9 @@ class Arrivals:
     ) -> None:
         """terminate, cancel, monitor, unmonitor, link, unlink, probe."""
         watching = verb in ("monitor", "unmonitor", "link", "unlink")
-        execution = (
-            self._shard.runs.unfinished(workflow_id)
-            if watching
-            else self._shard.runs.find(workflow_id)
-        )
+        runs = self._shard.runs
+        look_up = runs.unfinished if watching else runs.to_end if verb == "terminate" else runs.find
+        execution = look_up(workflow_id)
         router = self._shard.parts.router
         if verb in ("monitor", "link") and execution is None:
             end = self._shard.runs.end_of(workflow_id)

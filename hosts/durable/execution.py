@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from hosts.durable import keys
-from hosts.durable.records import Record, size_of
+from hosts.durable.records import Record, Step, size_of
 from journal.records import RunRow
 from journal.unit import Unit
 from runtime import commands as c
@@ -147,6 +147,14 @@ class Execution:
                 self.children[seq] = request[3]
             elif kind == "child_ended":
                 self.children.pop(seq, None)
+
+    def pass_by(self, step: Step) -> None:
+        """Note a step of the history that the run is rebuilt from."""
+        self.now = step.now
+        for record in step.inputs:
+            self.consume(record, None)
+        for record in step.commands:
+            self.issue(record, None)
 
     def settle(self, seq: int, unit: Unit | None) -> Record | None:
         """A request is answered: its record, if it was still open."""

@@ -1,13 +1,15 @@
-"""Rebuilding a run from its history: the replay, and the check that it gives the same commands."""
+"""Steps of a history for the machine, and the check that it gives the same commands again."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 from hosts.durable.execution import Execution
-from hosts.durable.records import END_RECORDS, Record, Replay, input_of, record_of
+from hosts.durable.records import END_RECORDS, Record, Step, input_of, record_of
 from runtime import inputs
-from runtime.commands import Command, Place
+from runtime.commands import Command
 from runtime.inputs import Input, StartOptions
 
 
@@ -58,46 +60,35 @@ def machine_input(pid: str, definition: str, record: Record) -> Input:
     return input_of(pid, record)
 
 
-def line_of(commands: list[Command], position: int) -> str:
-    """The source line of a command, from the commands of a traced replay; "" when it has none."""
-    source, count = "", 0
-    for command in commands:
-        if isinstance(command, Place):
-            source = command.source
-        elif record_of(command) is not None:
-            count += 1
-            if count == position:
-                return source
-            source = ""
-    return ""
-
-
-def replay_steps(execution: Execution, replay: Replay, *, traced: bool = False) -> list[Input]:
-    """The whole history as one batch of steps; a traced one tells the source line of requests."""
-    batch: list[Input] = []
-    for step in replay.steps:
-        values = [(record[1], record[2]) for record in step.commands if record[0] == "value"]
-        step_inputs = [
-            machine_input(execution.pid, execution.definition, record) for record in step.inputs
-        ]
-        if traced and not batch:
-            # The first input of a history is its start; options come last in it.
-            step_inputs[0][4]["traced"] = True
-        batch.append(
-            inputs.step(execution.pid, step.now, values, step_inputs, step.length, step.size)
+def step_inputs(execution: Execution, steps: Sequence[Step]) -> list[Input]:
+    """Steps of a history as a batch for the machine."""
+    return [
+        inputs.step(
+            execution.pid,
+            step.now,
+            [(record[1], record[2]) for record in step.commands if record[0] == "value"],
+            [machine_input(execution.pid, execution.definition, each) for each in step.inputs],
+            step.length,
+            step.size,
         )
-    return batch
+        for step in steps
+    ]
 
 
-def check(replay: Replay, commands: list[Command]) -> None:
-    """Compare what a replay gave with what the history has. Raises Mismatch."""
-    recorded = [record for step in replay.steps for record in step.commands]
+def check(steps: Sequence[Step], commands: Sequence[Command], before: int) -> int:
+    """Compare what a replay of steps gave with what the history has.
+
+    Args:
+        before: how many commands the run gave before these steps.
+
+    Returns how many it gave with them. Raises Mismatch.
+    """
+    recorded = [record for step in steps for record in step.commands]
     given = [record for command in commands if (record := record_of(command)) is not None]
-    for position in range(max(len(recorded), len(given))):
-        old = recorded[position] if position < len(recorded) else None
-        new = given[position] if position < len(given) else None
+    for position, (old, new) in enumerate(zip_longest(recorded, given), before + 1):
         if old is None or new is None or not same(old, new):
-            raise Mismatch(position + 1, old, new)
+            raise Mismatch(position, old, new)
+    return before + len(recorded)
 
 
 def same(recorded: Record, attempted: Record) -> bool:
@@ -105,7 +96,7 @@ def same(recorded: Record, attempted: Record) -> bool:
     if recorded[0] in END_RECORDS:
         # Ends are compared by kind: the text of an error may name places that moved.
         return recorded[0] == attempted[0] or {recorded[0], attempted[0]} == {"failed", "cancelled"}
-    return bool(plain(recorded) == plain(attempted))
+    return recorded == attempted or bool(plain(recorded) == plain(attempted))
 
 
 def plain(value: Any) -> Any:
@@ -121,25 +112,3 @@ def shown(record: Record | None) -> str:
         return "nothing more"
     texts = [str(item) for item in record[1:] if isinstance(item, (str, int))]
     return f"{record[0]} {' '.join(texts)}".strip()
-
-
-def restore(execution: Execution, replay: Replay, attempts: dict[int, list[Any]]) -> None:
-    """Bring the bookkeeping of an execution to the end of its history.
-
-    Args:
-        attempts: what the journal keeps of pending activities, by number.
-    """
-    for step in replay.steps:
-        execution.now = step.now
-        for record in step.inputs:
-            execution.consume(record, None)
-        for record in step.commands:
-            execution.issue(record, None)
-    for record in replay.waiting:
-        execution.consume(record, None)
-    execution.waiting = list(replay.waiting)
-    execution.length, execution.size = replay.length, replay.size
-    execution.context = replay.started.get("context")
-    for seq, activity in execution.activities.items():
-        if seq in attempts:
-            activity.restore(attempts[seq])

@@ -160,12 +160,12 @@ class WorkflowHost:
         for row in journal.outbox(on_bad=bad):
             left.setdefault(row.run, []).append(row.seq)
         for run, seqs in left.items():
-            owner, run_row = self._owner_of(run), journal.run(run)
+            owner, run_row = self._owner_of(run), self._row(run)
             if run_row is None:
                 continue
             if 0 in seqs and (parent := self._owner_of(run_row.parent)) is not None:
                 # An ended child whose parent, a run of this host, has not taken note.
-                parent_row = journal.run(run_row.parent)
+                parent_row = self._row(run_row.parent)
                 assert parent_row is not None
                 end = parent.runs.end_of_run(run)
                 self.deliver(child_ended(parent_row, run, run_row, *end))
@@ -224,8 +224,15 @@ class WorkflowHost:
     def _shard_of(self, workflow_id: str) -> Shard:
         return self._shards[zlib.crc32(workflow_id.encode()) % len(self._shards)]
 
+    def _row(self, run: int) -> RunRow | None:
+        try:
+            return self._journal.run(run) if self._journal is not None else None
+        except BadRecordError as error:
+            logger.error("run %d is left as it is: %s", run, error)
+            return None
+
     def _owner_of(self, run: int) -> Shard | None:
-        row = self._journal.run(run) if self._journal is not None else None
+        row = self._row(run)
         if row is None or row.host != self.id or not self._shards:
             return None
         return self._shard_of(row.workflow_id)
@@ -243,32 +250,31 @@ class WorkflowHost:
         shard = self._shard_of(workflow_id)
         if kind == "message":
             _, _, topic, sender, args = item[:5]
+            reply, message = reply_of(item), shard.arrivals.message
             shard.post(
                 partial(
-                    shard.arrivals.message,
-                    workflow_id,
-                    topic,
-                    sender,
-                    args,
-                    reply_of(item),
+                    shard.request, reply, message, workflow_id, topic, sender, args, reply,
                     key_of(item),
                 )
-            )
+            )  # fmt: skip
         elif kind == "answer":
             shard.post(partial(shard.arrivals.answered, *item[2:5]))
         elif kind == "signal":
             shard.post(partial(shard.arrivals.event, workflow_id, item[2]))
         elif kind == "control":
             _, _, verb, sender, reason = item[:5]
+            reply, control = reply_of(item), shard.arrivals.control
             shard.post(
-                partial(shard.arrivals.control, workflow_id, verb, sender, reason, reply_of(item))
+                partial(shard.request, reply, control, workflow_id, verb, sender, reason, reply)
             )
         elif kind == "name":
-            shard.post(partial(shard.arrivals.named, workflow_id, item[2], reply_of(item)))
+            reply, named = reply_of(item), shard.arrivals.named
+            shard.post(partial(shard.request, reply, named, workflow_id, item[2], reply))
         elif kind == "child_ended":
             shard.post(partial(shard.arrivals.child_ended, *item[2:]))
         elif kind == "outcome":
-            shard.post(partial(shard.arrivals.outcome, workflow_id, (item[2], item[3])))
+            reply = (item[2], item[3])
+            shard.post(partial(shard.request, reply, shard.arrivals.outcome, workflow_id, reply))
 
     def spawn(self, request: SpawnRequest) -> None:
         definition = self._deployed.definitions.get(request.entry)
@@ -293,7 +299,8 @@ class WorkflowHost:
                 self._router.refuse(request.start.get(key), error)  # type: ignore[arg-type]
             return
         shard = self._shard_of(workflow_id)
-        shard.post(partial(shard.starts.start_run, request, workflow_id, options))
+        reply, start_run = request.start.get("reply"), shard.starts.start_run
+        shard.post(partial(shard.request, reply, start_run, request, workflow_id, options))
 
     def _check_sizes(self, request: SpawnRequest) -> None:
         check, start = self._payload_limit.check, request.start

@@ -20,7 +20,7 @@ at what workflow time, then a record of each command that the step gave. Records
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 from runtime import commands as c
@@ -127,42 +127,47 @@ class Step(NamedTuple):
     size: int  #: bytes before it
 
 
-class Replay(NamedTuple):
-    """A history as a replay needs it."""
+class Steps:
+    """Sorts the records of a history into steps, as they are read.
 
-    started: dict[str, Any]
-    steps: list[Step]
-    waiting: list[Record]  #: inputs that no step has consumed
-    length: int
-    size: int
-    ended: Record | None
+    Attributes, as of what was read so far:
+        started: the content of its first record.
+        waiting: inputs that no step has consumed.
+        length, size: records and their bytes.
+        ended: the record of its end, or None.
+    """
 
+    def __init__(self) -> None:
+        self.started: dict[str, Any] = {}
+        self.waiting: list[Record] = []
+        self.length = 0
+        self.size = 0
+        self.ended: Record | None = None
 
-def read(history: Iterator[Record] | list[Record]) -> Replay:
-    """Sort the records of a history into steps."""
-    started: dict[str, Any] = {}
-    steps: list[Step] = []
-    waiting: list[Record] = []
-    ended: Record | None = None
-    length = size = 0
-    for record in history:
-        kind = record[0]
-        if kind == "started":
-            started = record[1]
-        if kind == "step":
-            _, now, consumed = record[:3]
-            steps.append(Step(now, waiting[:consumed], [], length, size))
-            waiting = waiting[consumed:]
-        elif is_input(record):
-            waiting.append(record)
-        elif kind in _COMMANDS or kind in END_RECORDS:
-            if kind in END_RECORDS:
-                ended = record
-            if steps and kind not in ("terminated",):
-                steps[-1].commands.append(record)
-        length += 1
-        size += size_of(record)
-    return Replay(started, steps, waiting, length, size, ended)
+    def of(self, history: Iterable[Record]) -> Iterator[Step]:
+        """The steps of a history, each as soon as its last command was read."""
+        step: Step | None = None
+        for record in history:
+            kind = record[0]
+            if kind == "step":
+                if step is not None:
+                    yield step
+                _, now, consumed = record[:3]
+                step = Step(now, self.waiting[:consumed], [], self.length, self.size)
+                self.waiting = self.waiting[consumed:]
+            elif kind in _COMMANDS or kind in END_RECORDS:
+                if kind in END_RECORDS:
+                    self.ended = record
+                if step is not None and kind != "terminated":
+                    step.commands.append(record)
+            elif is_input(record):
+                if kind == "started":
+                    self.started = record[1]
+                self.waiting.append(record)
+            self.length += 1
+            self.size += size_of(record)
+        if step is not None:
+            yield step
 
 
 def size_of(record: Record) -> int:

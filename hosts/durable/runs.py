@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from hosts.durable import history, records, sources
+from hosts.durable import replay, sources
 from hosts.durable.execution import Execution
 from hosts.durable.flight import Flight
+from hosts.durable.records import NIL, Record
 from journal.errors import BadRecordError
 from journal.records import RunRow
 from journal.unit import Unit
 from runtime import inputs
 from runtime.errors import Kind, PerdureError
+from runtime.lua.machine import OutOfMemoryError
 
 if TYPE_CHECKING:
     from hosts.durable.shard import Shard
@@ -102,43 +104,98 @@ class Runs:
         execution = Execution(run, row, pid)
         self.keep(execution)
         try:
-            replay = records.read(record for _, record in self._journal.history(run))
+            problem = self._replay(execution)
         except BadRecordError as error:
-            # It keeps what it is sent, and does nothing: a wrong step would be worse.
-            logger.error("%s is quarantined: %s", pid, error)
-            execution.suspended = True
-            return execution
-        attempts = {each.seq: each.row for each in self._journal.activities_of(run)}
-        history.restore(execution, replay, attempts)
-        execution.definition = self._definition(row.entry, replay.started["source"])
-        _, commands = self._shard.machine.step(history.replay_steps(execution, replay), 0)
-        try:
-            history.check(replay, commands)
-        except history.Mismatch as mismatch:
-            mismatch.source = self._line_of(execution, replay, mismatch.position)
+            return self._quarantine(execution, error)
+        except OutOfMemoryError as error:
+            self._shard.vm_lost(error)
+            execution = self.at_rest(run, row)
+            self.keep(execution)
+            problem = f"its replay fills the VM ({error}): raise limits.memory"
+        if problem is not None:
             unit = Unit()
-            self.park(execution, str(mismatch), unit)
+            self.park(execution, problem, unit)
             self._shard.submit(unit, Flight(run))
-        else:
-            if execution.suspended:
-                self._go_on(execution)
-            if execution.waiting:
-                self._shard.wake(execution)
+            return execution
+        if execution.suspended:
+            self._go_on(execution)
+        if execution.waiting:
+            self._shard.wake(execution)
         return execution
 
-    def _line_of(self, execution: Execution, replay: records.Replay, position: int) -> str:
-        """Where in the source a command of a replay is issued: replay it again, traced."""
+    def _replay(self, execution: Execution) -> str | None:
+        """Rebuild a run; why its code cannot carry it on, None when it can."""
         machine = self._shard.machine
+        mismatch = replay.replay(
+            execution,
+            self._recorded(execution.run),
+            self._attempts(execution.run),
+            machine,
+            lambda started: self._definition(execution.row.entry, started["source"]),
+        )
+        if mismatch is None:
+            return None
         machine.step([inputs.drop(execution.pid)], 0)
-        _, commands = machine.step(history.replay_steps(execution, replay, traced=True), 0)
+        recorded = self._recorded(execution.run)
+        mismatch.source = replay.source_line(execution, recorded, machine, mismatch.position)
         machine.step([inputs.drop(execution.pid)], 0)
-        return history.line_of(commands, position)
+        return str(mismatch)
+
+    def _recorded(self, run: int) -> Iterator[Record]:
+        return (record for page in self._journal.pages(run) for _, record in page)
+
+    def _attempts(self, run: int) -> dict[int, list[Any]]:
+        return {each.seq: each.row for each in self._journal.activities_of(run)}
+
+    def _quarantine(self, execution: Execution, error: BadRecordError) -> Execution:
+        """It keeps what it is sent, and does nothing: a wrong step would be worse."""
+        logger.error("%s is quarantined: %s", execution.pid, error)
+        self._shard.machine.step([inputs.drop(execution.pid)], 0)
+        execution = self.at_rest(execution.run, execution.row)
+        execution.suspended = True
+        self.keep(execution)
+        return execution
+
+    def to_end(self, workflow_id: str) -> Execution | None:
+        """The open run of a workflow id, to be ended: nothing of its code runs for that."""
+        execution = self._by_id.get(workflow_id)
+        if execution is not None:
+            return None if execution.ended else execution
+        run = self._journal.run_of(workflow_id)
+        if run is None:
+            return None
+        try:
+            row = self._journal.run(run)
+        except BadRecordError as error:
+            logger.error("%s of %s: %s", workflow_id, self._parts.host_id, error)
+            row = RunRow(workflow_id, "", "", self._parts.host_id, "open", 0)
+        if row is None or not row.is_open or row.host != self._parts.host_id:
+            return None
+        execution = self.at_rest(run, row)
+        self.keep(execution)
+        return execution
+
+    def at_rest(self, run: int, row: RunRow) -> Execution:
+        """The bookkeeping of a run; what its history does not tell is taken from the indexes."""
+        pid = f"{{{self._parts.host_id}|{row.workflow_id}}}"
+        execution = Execution(run, row, pid)
+        try:
+            replay.restore(execution, self._recorded(run), self._attempts(run))
+        except BadRecordError:
+            execution = Execution(run, row, pid)
+            for pending in self._journal.activities_of(run):
+                execution.issue(["activity_scheduled", pending.seq, "", NIL, None, None], None)
+            for pending in self._journal.outbox_of(run):
+                execution.issue(["message_sent", pending.seq, "", "", NIL], None)
+            execution.timers = {seq: due for due, _, seq in self._journal.timers_of(run)}
+        return execution
 
     def _go_on(self, execution: Execution) -> None:
         """The code that is loaded now fits the history of a parked run."""
         logger.info("%s goes on: its history replays again", execution.pid)
         execution.suspended = False
-        execution.row = execution.row._replace(status="open", extra=None)
+        extra = {key: each for key, each in (execution.row.extra or {}).items() if key != "problem"}
+        execution.row = execution.row._replace(status="open", extra=extra or None)
         unit = Unit()
         unit.put_run(execution.run, execution.row)
         if not execution.waiting:

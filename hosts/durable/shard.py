@@ -176,6 +176,15 @@ class Shard(VmWorker):
         self.runs.redeployed()
         self.parts.router.answer(reply)
 
+    def request(self, reply: ReplyTo | None, handle: Callable[..., None], *args: Any) -> None:
+        """Handle what somebody may wait for; where that fails they hear of it."""
+        try:
+            handle(*args)
+        except Exception as error:
+            logger.exception("%s: cannot handle a request", self.name)
+            text = f"{self.parts.host_id}: {error or type(error).__name__}"
+            self.parts.router.refuse(reply, PerdureError(Kind.INTERNAL, text))
+
     def touch(self, execution: Execution, record: Record, ack: ReplyTo | None = None) -> None:
         """Give a run an input; `ack` hears true once it is on disk."""
         if not execution.expects(record):
@@ -215,7 +224,7 @@ class Shard(VmWorker):
         try:
             more, commands = self.machine.step(batch)
         except OutOfMemoryError as error:
-            self._vm_lost(touched, error)
+            self.vm_lost(error, touched)
             return False
         faults.point(STEP_AFTER)
         given_by: dict[str, list[c.Command]] = {execution.pid: [] for execution in touched}
@@ -356,14 +365,19 @@ class Shard(VmWorker):
         self.machine.step([inputs.drop(execution.pid)], 0)
         self.runs.forget(execution)
 
-    def _vm_lost(self, touched: list[Execution], error: OutOfMemoryError) -> None:
-        """The VM hit its cap: a new one takes its place, and the runs are rebuilt in it."""
+    def vm_lost(self, error: OutOfMemoryError, stepped: Sequence[Execution] = ()) -> None:
+        """The VM hit its cap: a new one takes its place, and the runs are rebuilt in it.
+
+        Args:
+            stepped: runs whose step was cut off.
+        """
         logger.error("%s: %s; the VM was replaced", self.name, error)
         self._settle_journal()
         self.machine = self._make_machine()
         self.runs.new_machine()
         self.cache.new_machine()
         self.inline.lost(PerdureError(Kind.INTERNAL, f"{self.name}: {error}"))
+        touched = [*stepped, *self._touched.values()]
         lost = [(execution.run, execution.fresh) for execution in touched]
         self._forget_all(PerdureError(Kind.UNAVAILABLE, f"{self.name}: {error}", True))
         for run, fresh in lost:

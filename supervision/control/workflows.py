@@ -6,9 +6,9 @@ from heapq import merge
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from hosts.durable import records
 from hosts.durable.execution import Execution
-from hosts.durable.history import restore
+from hosts.durable.records import Record
+from hosts.durable.replay import restore
 from journal.records import RunRow
 from runtime.codec import decode
 from supervision.control.plain import timestamp
@@ -38,19 +38,20 @@ def show(node: Node, workflow: str) -> dict[str, Any]:
     host, workflow_id = node.workflow_host_of(workflow)
     number, row = host.run(workflow_id)
     recorded = [record for _, record in host.history(number)]
-    replay = records.read(recorded)
-    started = replay.started
+    execution = Execution(number, row, "")
+    steps = restore(execution, recorded, {})
+    started = steps.started
     shown = _summary(host, row) | {
         "args": decode(started["args"]) if started else [],
         "parent": started.get("parent", ""),
-        "history_length": replay.length,
-        "history_size": replay.size,
-        "waiting_messages": sum(record[0] == "message" for record in replay.waiting),
-        "pending": _pending(number, row, recorded, replay) if row.is_open else [],
+        "history_length": steps.length,
+        "history_size": steps.size,
+        "waiting_messages": sum(record[0] == "message" for record in steps.waiting),
+        "pending": _pending(execution, recorded) if row.is_open else [],
     }
-    if replay.ended is not None and len(replay.ended) > 1:
-        key = "result" if replay.ended[0] == "completed" else "error"
-        shown[key] = decode(replay.ended[1])
+    if steps.ended is not None and len(steps.ended) > 1:
+        key = "result" if steps.ended[0] == "completed" else "error"
+        shown[key] = decode(steps.ended[1])
     return shown
 
 
@@ -119,12 +120,8 @@ def _summary(host: WorkflowHost, row: RunRow) -> dict[str, Any]:
     }
 
 
-def _pending(
-    number: int, row: RunRow, recorded: list[records.Record], replay: records.Replay
-) -> list[dict[str, Any]]:
+def _pending(execution: Execution, recorded: list[Record]) -> list[dict[str, Any]]:
     """What an open run has begun and not heard the end of, in the order of its requests."""
-    execution = Execution(number, row, "")
-    restore(execution, replay, {})
     attempts = {record[1]: record[2] for record in recorded if record[0] == "activity_attempt"}
     children = {record[1]: record[2] for record in recorded if record[0] == "child_requested"}
     rows: dict[int, dict[str, Any]] = {}
