@@ -28,7 +28,6 @@ class Performer:
         name: of the host, for the log.
         deliver: brings an answer to a slot of the host.
         on_ended: told of every slot that ended, after what it had under way was dropped.
-        terminal: gets what the module `io` writes, or None where there is no terminal.
     """
 
     def __init__(
@@ -39,7 +38,6 @@ class Performer:
         timers: Timers,
         deliver: Callable[[Input], None],
         on_ended: Callable[[c.Ended], None],
-        terminal: Callable[[bytes], None] | None = None,
     ) -> None:
         self._name = name
         self._router = router
@@ -47,7 +45,6 @@ class Performer:
         self._timers = timers
         self._deliver = deliver
         self._on_ended = on_ended
-        self._terminal = terminal
         self._pending_calls: dict[str, dict[int, Callable[[], None]]] = {}
         self._pending_timers: dict[str, dict[int, Timer]] = {}
         self._performers: effects.Performers = {
@@ -62,7 +59,6 @@ class Performer:
             c.Ask: partial(effects.ask, router),
             c.Tell: partial(effects.tell, router),
             c.Log: effects.log,
-            c.Io: self._io,
             c.Signal: lambda command: router.deliver(inputs.signal(command.pid, command.event)),
             c.Answer: lambda command: router.deliver(inputs.answer(*command)),
             c.Ended: self.ended,
@@ -150,7 +146,3 @@ class Performer:
         timer = self._pending_timers.get(command.pid, {}).pop(command.seq, None)
         if timer is not None:
             self._timers.cancel(timer)
-
-    def _io(self, command: c.Io) -> None:
-        if self._terminal is not None:
-            self._terminal(command.data)

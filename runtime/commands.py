@@ -145,13 +145,6 @@ class Log(NamedTuple):
     fields: bytes | None
 
 
-class Io(NamedTuple):
-    """Bytes for the terminal."""
-
-    pid: str
-    data: bytes
-
-
 class Signal(NamedTuple):
     """An event for `pid`: an exit, a broken link."""
 
@@ -193,7 +186,7 @@ class Place(NamedTuple):
 
 Command = (
     Call | CancelCall | StartTimer | CancelTimer | Send | Spawn | Control | Name | Ask | Tell
-    | Value | Log | Io | Signal | Answer | Ended | Place | DeadLetter | Upgrade
+    | Value | Log | Signal | Answer | Ended | Place | DeadLetter | Upgrade
 )  # fmt: skip
 
 KINDS: dict[str, type[Any]] = {
@@ -209,7 +202,6 @@ KINDS: dict[str, type[Any]] = {
     "tell": Tell,
     "value": Value,
     "log": Log,
-    "io": Io,
     "signal": Signal,
     "answer": Answer,
     "ended": Ended,

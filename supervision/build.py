@@ -39,7 +39,6 @@ class Parts:
     timers: Timers
     deployed: Deployed
     stores: Stores
-    terminal: Callable[[bytes], None]
 
 
 def build_services(parts: Parts) -> list[tuple[ServiceSpec, Service]]:
@@ -120,7 +119,6 @@ def _terminal_host(entry: Entry, parts: Parts, built: dict[str, Service]) -> Pro
         parts.calls,
         parts.timers,
         stop_timeout=_stop_timeout(entry),
-        terminal=parts.terminal,
     )
 
 

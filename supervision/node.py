@@ -6,7 +6,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from hosts.modules.events import EventBus
 from hosts.modules.metrics import Metrics, Sample
 from hosts.modules.registry import RegistryModule
 from hosts.modules.stores import Stores
+from hosts.modules.terminal import STANDARD, Streams, Terminal
 from hosts.process.actor import ProcessActor
 from hosts.process.host import ProcessHost
 from hosts.process.pools import FunctionPools
@@ -64,11 +65,6 @@ STOPPED_WITHIN: Final = 10.0
 SENDER: Final = ""
 
 
-def _terminal(data: bytes) -> None:
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
-
-
 class Node:
     """An application, loaded and checked, that runs between `start` and `stop`.
 
@@ -80,7 +76,7 @@ class Node:
         folder: its folder.
         data: the node's data folder; by default `.perdure` in the application's folder.
         clock: where time comes from.
-        terminal: where the module `io` of terminal processes writes.
+        terminal: what the module `io` of terminal processes writes to and reads from.
 
     Raises ConfigurationError with all problems found by the preflight check, PerdureError when
     the data folder or a journal cannot be used. Nothing is started then.
@@ -93,7 +89,7 @@ class Node:
         data: Path | None = None,
         *,
         clock: Clock | None = None,
-        terminal: Callable[[bytes], None] = _terminal,
+        terminal: Streams = STANDARD,
     ) -> None:
         self.warnings = loaded.warnings
         self.folder = folder
@@ -106,6 +102,7 @@ class Node:
         self.deployed = Deployed(loaded.registry, self.clients)
         self.stores = Stores(self.deployed, self.router, self.timers.clock)
         self.router.provide("store", self.stores)
+        self.router.provide("io", Terminal(self.router, terminal))
         self._metrics = Metrics(
             lambda: figures(self._services, self.supervisor, self.router, self.events)
         )
@@ -134,19 +131,19 @@ class Node:
             self._python.close()
             raise
         try:
-            self._build(terminal)
+            self._build()
         except BaseException:
             self.data.release()
             self._python.close()
             raise
 
-    def _build(self, terminal: Callable[[bytes], None]) -> None:
+    def _build(self) -> None:
         """The services, as the owner of the data folder."""
         self.calls = Calls(self.deployed, self._python, self.router, self.clients, self.timers)
         self.boot = self.data.next_boot()
         parts = Parts(
             self.deployed.registry, self.boot, self.router, self.clients, self.calls,
-            self.timers, self.deployed, self.stores, terminal,
+            self.timers, self.deployed, self.stores,
         )  # fmt: skip
         self._timer_thread = TimerThread(self.timers)
         services = build_services(parts)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runtime import commands as c
-from runtime.codec import decode
+from runtime.codec import decode, decode_args
 from runtime.errors import PerdureError
 from runtime.lua.machine import Definition
 from tests.machine_harness import Node, entry, error_of, run
@@ -407,10 +407,14 @@ def test_io_is_for_terminals() -> None:
     node = Node({"main": "io.write('a', 1) io.print('b', 2) return io.args()"})
     pid = node.start("main", terminal=["x", "y"])
     node.step()
+    for _ in range(2):
+        assert node.alive(pid)
+        node.answer(node.last(c.Ask))
     assert node.result(pid) == ["x", "y"]
-    assert b"".join(write.data for write in node.of(c.Io)) == b"a1b\t2\n"
+    written = [(ask.module, ask.verb, *decode_args(ask.args)) for ask in node.of(c.Ask)]
+    assert written == [("io", "out", "a1"), ("io", "out", "b\t2\n")]
     error = run("local ok, err = io.write('x') return {ok == nil, err:kind(), err:message()}")
-    assert error == [True, "Invalid", "io: app:main does not run on a terminal host"]
+    assert error == [True, "Invalid", "io.write: app:main does not run on a terminal host"]
 
 
 def test_bytes_that_are_no_text_pass_through_commands() -> None:

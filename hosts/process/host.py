@@ -39,7 +39,6 @@ class ProcessHost:
         fuel: instructions a process may run without waiting; 0 for no limit.
         memory: bytes of a VM at which the process that grew it is killed.
         stop_timeout: seconds between CANCEL and the end.
-        terminal: gets what the module `io` writes, or None where there is no terminal.
     """
 
     def __init__(
@@ -57,7 +56,6 @@ class ProcessHost:
         fuel: int = 100_000_000,
         memory: int = 1 << 29,
         stop_timeout: float = 10.0,
-        terminal: Callable[[bytes], None] | None = None,
     ) -> None:
         self.id = host_id
         self.stop_timeout = stop_timeout
@@ -68,7 +66,7 @@ class ProcessHost:
         self._worker_count = workers
         self._max_processes = max_processes
         self._results = Results(timers.clock, clients.waits)
-        performer = Performer(host_id, router, calls, timers, self.deliver, self._ended, terminal)
+        performer = Performer(host_id, router, calls, timers, self.deliver, self._ended)
         self._vms = Vms(
             host_id, boot, deployed, router, timers.clock, performer, fuel=fuel, memory=memory
         )

@@ -1,7 +1,7 @@
 """A node in the foreground of a terminal: boot, wait for an end or a signal, stop in order.
 
-The main thread only waits, on one inbox: Python runs signal handlers on it alone, and not while it
-is inside Lua. The node boots on a thread of its own, so that a signal ends a slow boot too.
+The main thread only waits, on one inbox. The node boots on a thread of its own, so that a signal
+ends a slow boot too.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
 
+from hosts.modules.terminal import STANDARD, Streams
 from runtime.codec import decode, encode_args
 from runtime.errors import Kind, PerdureError
 from runtime.inputs import StartOptions
@@ -60,11 +61,19 @@ class Foreground:
     def __init__(self) -> None:
         self.hung = False
         self._inbox: SimpleQueue[_Signalled | _Ended | _Failed] = SimpleQueue()
-        self._signalled = False
         self._unread = False
         self._pid = ""
+        # Python runs a handler on the main thread, and does not wake it for a signal that another
+        # thread got. The wakeup fd is written to whoever gets it, and a thread listens there.
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer)
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on_signal)
+            signal.signal(number, lambda *_: None)
+        listener = threading.Thread(
+            target=self._listen, args=(reader,), name="perdure-signals", daemon=True
+        )
+        listener.start()
 
     def run(self, node: Node) -> int:
         """Run a node until a signal; its exit code."""
@@ -96,8 +105,12 @@ class Foreground:
             return 1
         return exit_code(end.result.get("value"))
 
-    def write(self, data: bytes) -> None:
-        """What the program writes, to stdout, at once."""
+    @property
+    def streams(self) -> Streams:
+        """What the program writes to and reads from."""
+        return STANDARD._replace(out=self._write)
+
+    def _write(self, data: bytes) -> None:
         if self._unread:
             return
         try:
@@ -109,13 +122,17 @@ class Foreground:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             self._inbox.put(_Failed(None))
 
-    def _on_signal(self, number: int, _: object) -> None:
-        name = signal.Signals(number).name
-        if self._signalled:
-            os.write(2, f"stopped at once by a second signal ({name})\n".encode())
-            os._exit(1)
-        self._signalled = True
-        self._inbox.put(_Signalled(name))  # a SimpleQueue's put may interrupt its get
+    def _listen(self, reader: int) -> None:
+        signalled = False
+        while True:
+            number = signal.Signals(os.read(reader, 1)[0])
+            if number not in (signal.SIGINT, signal.SIGTERM):
+                continue
+            if signalled:
+                os.write(2, f"stopped at once by a second signal ({number.name})\n".encode())
+                os._exit(1)
+            signalled = True
+            self._inbox.put(_Signalled(number.name))
 
     def _begin(self, node: Node, then: Any) -> None:
         def boot() -> None:

@@ -57,7 +57,7 @@ def run(
         log_to_stderr(log_level or ("info" if entry is None else "warning"))
         foreground = Foreground()
         node = Node(
-            loaded, Path(app).resolve(), Path(data) if data else None, terminal=foreground.write
+            loaded, Path(app).resolve(), Path(data) if data else None, terminal=foreground.streams
         )
     if entry is None:
         code = foreground.run(node)

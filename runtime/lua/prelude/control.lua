@@ -22,13 +22,20 @@ function verbs.stop(slot, from, reason)
   verbs.cancel(slot, from, reason)
 end
 
+-- Whether it waits for something that will come by itself; a line that somebody may type is none.
+local function is_busy(slot)
+  for seq in next, slot.pending or {} do
+    if seq ~= slot.reading then return true end
+  end
+  return slot.children ~= nil and next(slot.children) ~= nil
+end
+
 function S.dismiss()
   local any = false
   for slot in next, deaf do
-    local busy = slot.pending and next(slot.pending) or slot.children and next(slot.children)
     if slot.dead or slot.listens then
       deaf[slot] = nil
-    elseif not busy then
+    elseif not is_busy(slot) then
       deaf[slot] = nil
       verbs.terminate(slot)
       any = true

@@ -33,7 +33,7 @@ local function optional_str(text) return text and str(text) or NIL end
 local H = {}
 for n = 2, 12 do H[n] = header(n) end
 local O = {}
-for op in ("call cancel_call timer cancel_timer send spawn control name ask tell value log io signal answer ended place dead_letter upgrade"):gmatch("%S+") do
+for op in ("call cancel_call timer cancel_timer send spawn control name ask tell value log signal answer ended place dead_letter upgrade"):gmatch("%S+") do
   O[op] = str(op)
 end
 
@@ -88,8 +88,6 @@ end
 function S.emit_log(pid, level, message, fields)
   add(H[5] .. O.log .. str(pid) .. str(level) .. str(message) .. optional_bin(fields and encode(fields)))
 end
-
-function S.emit_io(pid, text) add(H[3] .. O.io .. str(pid) .. bin(text)) end
 
 function S.emit_event(pid, event) add(H[3] .. O.signal .. str(pid) .. bin(encode(event))) end
 

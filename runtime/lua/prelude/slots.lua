@@ -19,6 +19,7 @@
 --   caller, waiter   of a function called in this VM: the calling slot, and what of it waits
 --   children   [slot] = true: functions it calls in this VM
 --   subscriptions   [number] = state: see events.lua; or nil
+--   terminal   arguments of the command line, or nil   reading     number of the request for a line, or nil
 --   durable    a workflow run, with now, started (ns), seed, info, values, versions and replaying besides
 --
 -- S.new_slot(proto, pid, context, parent, durable) -> slot      nothing runs before S.start_main
