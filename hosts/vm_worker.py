@@ -7,101 +7,14 @@ between the workers of the process host and those of the workflow host.
 
 from __future__ import annotations
 
-import logging
-from abc import abstractmethod
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
-from typing import Any
 
-import pykka
-from pykka._envelope import Envelope
-
+from hosts.draining_actor import DrainingActor
 from runtime.inputs import Input
-
-logger = logging.getLogger(__name__)
 
 #: An input for the machine, or something to do on the worker's thread.
 Item = Input | Callable[[], None]
 
 
-class VmWorker(pykka.ThreadingActor):
+class VmWorker(DrainingActor[Item]):
     """The loop of a worker; `post` is its way in, from any thread."""
-
-    use_daemon_thread = True
-    #: A SimpleQueue: its put and get are C calls, a fifth of the cost of a Queue's.
-    actor_inbox: SimpleQueue[Any]
-
-    @staticmethod
-    def _create_actor_inbox() -> SimpleQueue[Any]:
-        return SimpleQueue()
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.name = name
-        self.post: Callable[[Item], None] = self.actor_inbox.put
-
-    def launch(self) -> None:
-        """Start the thread of a worker that was constructed.
-
-        `start` of Pykka does both and gives only a reference, which has no `post`.
-        """
-        pykka.ActorRegistry.register(self.actor_ref)
-        self._start_actor_loop()
-
-    @abstractmethod
-    def turn(self, items: list[Item]) -> bool:
-        """Handle what came in; true when there is more to do without new items.
-
-        Runs on the worker's thread. What it raises is logged; the worker goes on.
-        """
-
-    def left_over(self, items: list[Item]) -> None:
-        """What came in too late, once the worker has stopped. Runs on its thread."""
-
-    def _actor_loop_running(self) -> None:
-        inbox, stopped = self.actor_inbox, self.actor_stopped
-        more = False
-        while not stopped.is_set():
-            items: list[Item] = []
-            try:
-                first = inbox.get(block=not more)
-                self._take(first, items)
-                while True:
-                    self._take(inbox.get_nowait(), items)
-            except Empty:
-                pass
-            if stopped.is_set():
-                return
-            if items or more:
-                # SystemExit in an actor would stop all actors of the interpreter: contained here.
-                try:
-                    more = self.turn(items)
-                except BaseException:
-                    logger.exception("%s: a turn failed", self.name)
-                    more = False
-
-    def _actor_loop_teardown(self) -> None:
-        items: list[Item] = []
-        try:
-            while True:
-                item = self.actor_inbox.get_nowait()
-                if not isinstance(item, Envelope):
-                    items.append(item)
-                elif item.reply_to is not None:
-                    item.reply_to.set(None)
-        except Empty:
-            pass
-        self.left_over(items)
-
-    def _take(self, item: Any, items: list[Item]) -> None:
-        if not isinstance(item, Envelope):
-            items.append(item)
-            return
-        try:
-            answer = self._handle_receive(item.message)
-            if item.reply_to is not None:
-                item.reply_to.set(answer)
-        except Exception:
-            if item.reply_to is None:
-                raise
-            item.reply_to.set_exception()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from hosts.calls import Calls
@@ -17,21 +19,23 @@ from hosts.process.host import ProcessHost
 from hosts.timers import Timers
 from journal.journal import Journal
 from journal.kv import KeyValues
-from runtime.config.registry import Entry, Registry
-from runtime.config.services import service_dependencies
+from runtime.config.kinds import SERVICES
+from runtime.config.registry import Entry
+from runtime.config.services import families, service_dependencies
 from runtime.routing.router import Router
 from supervision.lmdb_service import LmdbService
+from supervision.messages import Supervised
 from supervision.process_service import ProcessService
-from supervision.service import RestartPolicy, Service, ServiceSpec
+from supervision.service import Family, RestartPolicy, Service, ServiceSpec, Strategy
 
 _SECOND: Final = 1e9
+_TIMEOUTS: Final = ("start_timeout", "stop_timeout")
 
 
 @dataclass(slots=True)
 class Parts:
     """What the services of a node share."""
 
-    registry: Registry
     boot: int
     router: Router
     clients: Clients
@@ -39,40 +43,68 @@ class Parts:
     timers: Timers
     deployed: Deployed
     stores: Stores
+    #: Every service that has code of its own, by id, as it is now.
+    services: dict[str, Service] = field(default_factory=dict)
+    #: Numbers for the VMs of each process host, which outlive it: no PID is used again.
+    vm_numbers: defaultdict[str, Iterator[int]] = field(
+        default_factory=lambda: defaultdict(itertools.count)
+    )
 
 
-def build_services(parts: Parts) -> list[tuple[ServiceSpec, Service]]:
-    """All services of the registry, with their specs, journals first."""
-    requires = service_dependencies(parts.registry)
-    built: dict[str, Service] = {}
-    services: list[tuple[ServiceSpec, Service]] = []
-    for kind, build in _BUILDERS.items():
-        for entry in parts.registry.of_kind(kind):
-            service = build(entry, parts, built)
-            built[entry.id] = service
-            services.append((service_spec(entry, requires.get(entry.id, set())), service))
-    return services
+def build_services(parts: Parts) -> list[Supervised]:
+    """All services of the registry, with their specs; they are in `parts.services` then."""
+    return built_services(parts, parts.deployed.registry.of_kind(*SERVICES))
 
 
-def service_spec(entry: Entry, requires: set[str]) -> ServiceSpec:
-    """How an entry is supervised: its `lifecycle`."""
+def built_services(parts: Parts, entries: Iterable[Entry]) -> list[Supervised]:
+    """Services of the registry, built anew, with their specs; they are in `parts.services` then."""
+    registry, entries = parts.deployed.registry, list(entries)
+    requires = service_dependencies(registry)
+    supervised = {child for family in families(registry).values() for child in family}
+    services = {
+        entry.id: _BUILDERS[entry.kind](entry, parts)
+        for entry in entries
+        if entry.kind != "process.supervisor"
+    }
+    parts.services = {**parts.services, **services}
+    return [
+        (service_spec(entry, requires[entry.id], entry.id in supervised), services.get(entry.id))
+        for entry in entries
+    ]
+
+
+def service_spec(entry: Entry, requires: set[str], supervised: bool) -> ServiceSpec:
+    """How an entry is supervised: its `lifecycle`; `supervised` where a supervisor names it."""
     lifecycle = entry.data["lifecycle"]
     restart = lifecycle["restart"]
+    delay = restart["initial_delay"]
+    policy = RestartPolicy(
+        (0 if supervised else RestartPolicy().initial_delay) if delay is None else delay,
+        restart["max_delay"],
+        restart["backoff_factor"],
+        restart["jitter"],
+        restart["max_attempts"],
+    )
+    timeouts = {name: lifecycle[name] for name in _TIMEOUTS if name in lifecycle}
     return ServiceSpec(
         entry.id,
         entry.kind,
         lifecycle["auto_start"],
-        lifecycle["start_timeout"],
-        lifecycle["stop_timeout"],
-        lifecycle["stable_threshold"],
-        tuple(sorted(requires)),
-        RestartPolicy(
-            restart["initial_delay"],
-            restart["max_delay"],
-            restart["backoff_factor"],
-            restart["jitter"],
-            restart["max_attempts"],
-        ),
+        stable_threshold=lifecycle["stable_threshold"],
+        requires=tuple(sorted(requires)),
+        restart=policy,
+        family=_family(entry) if entry.kind == "process.supervisor" else None,
+        **timeouts,
+    )
+
+
+def _family(entry: Entry) -> Family:
+    data = entry.data
+    return Family(
+        tuple(data["children"]),
+        Strategy(data["strategy"]),
+        data["intensity"]["restarts"],
+        data["intensity"]["period"],
     )
 
 
@@ -81,17 +113,17 @@ def _stop_timeout(entry: Entry) -> float:
     return float(entry.data["lifecycle"]["stop_timeout"] / _SECOND * 0.8)
 
 
-def _journal(entry: Entry, parts: Parts, built: dict[str, Service]) -> LmdbService[Journal]:
+def _journal(entry: Entry, parts: Parts) -> LmdbService[Journal]:
     return LmdbService(entry.id, entry.data["path"], Journal.open)
 
 
-def _store(entry: Entry, parts: Parts, built: dict[str, Service]) -> LmdbService[KeyValues]:
+def _store(entry: Entry, parts: Parts) -> LmdbService[KeyValues]:
     service = LmdbService(entry.id, entry.data["path"], KeyValues.open)
     parts.stores.add(LmdbStore(entry.id, service.opened, parts.timers.clock))
     return service
 
 
-def _process_host(entry: Entry, parts: Parts, built: dict[str, Service]) -> ProcessHost:
+def _process_host(entry: Entry, parts: Parts) -> ProcessHost:
     limits = entry.data["limits"]
     return ProcessHost(
         entry.id,
@@ -106,10 +138,11 @@ def _process_host(entry: Entry, parts: Parts, built: dict[str, Service]) -> Proc
         fuel=limits["fuel"],
         memory=limits["memory"],
         stop_timeout=_stop_timeout(entry),
+        vm_numbers=parts.vm_numbers[entry.id],
     )
 
 
-def _terminal_host(entry: Entry, parts: Parts, built: dict[str, Service]) -> ProcessHost:
+def _terminal_host(entry: Entry, parts: Parts) -> ProcessHost:
     return ProcessHost(
         entry.id,
         parts.deployed,
@@ -119,20 +152,26 @@ def _terminal_host(entry: Entry, parts: Parts, built: dict[str, Service]) -> Pro
         parts.calls,
         parts.timers,
         stop_timeout=_stop_timeout(entry),
+        vm_numbers=parts.vm_numbers[entry.id],
     )
 
 
-def _workflow_host(entry: Entry, parts: Parts, built: dict[str, Service]) -> WorkflowHost:
+def _workflow_host(entry: Entry, parts: Parts) -> WorkflowHost:
     data = entry.data
-    journal = built[data["journal"]]
-    assert isinstance(journal, LmdbService)
+
+    def journal() -> Journal:
+        service = parts.services[data["journal"]]
+        assert isinstance(service, LmdbService)
+        opened: Journal = service.opened()
+        return opened
+
     limits = data["limits"]
     policy = data["retry_policy"]
 
     return WorkflowHost(
         entry.id,
         parts.deployed,
-        journal.opened,
+        journal,
         parts.router,
         parts.clients,
         parts.calls,
@@ -143,7 +182,7 @@ def _workflow_host(entry: Entry, parts: Parts, built: dict[str, Service]) -> Wor
         memory=limits["memory"],
         cache=data["cache"],
         payload_limit=PayloadLimit(
-            data["journal"], parts.registry.get(data["journal"]).data["payload_limit"]
+            data["journal"], parts.deployed.registry.get(data["journal"]).data["payload_limit"]
         ),
         activities=limits["activities"],
         retry_policy=retry_policy(_in_ms(policy)) if policy else ONCE,
@@ -158,7 +197,7 @@ def _in_ms(policy: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _process_service(entry: Entry, parts: Parts, built: dict[str, Service]) -> ProcessService:
+def _process_service(entry: Entry, parts: Parts) -> ProcessService:
     data = entry.data
     return ProcessService(
         entry.id,
@@ -172,7 +211,7 @@ def _process_service(entry: Entry, parts: Parts, built: dict[str, Service]) -> P
     )
 
 
-_BUILDERS: Final[dict[str, Callable[[Entry, Parts, dict[str, Service]], Service]]] = {
+_BUILDERS: Final[dict[str, Callable[[Entry, Parts], Service]]] = {
     "journal.lmdb": _journal,
     "store.lmdb": _store,
     "workflow.host": _workflow_host,

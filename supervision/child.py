@@ -1,17 +1,22 @@
-"""The life of one service, as its supervisor's actor conducts it.
+"""The life of one service, as its supervisor conducts it.
 
-Only the actor touches a `Child`. No code of the service runs on the actor's thread: `start` and
-`stop` run on a daemon thread per call, since calls are rare, and one that hangs must hold up
-neither another service nor the end of the interpreter. They come back as messages.
+Only the supervisor's actor touches a `Child`. No code of the service runs on the actor's thread:
+`start` and `stop` run elsewhere, since one that hangs must hold up neither another service nor the
+end of the interpreter. They come back as messages.
+
+What stands in the way of a start or a stop is found in the services it is tied to: what it
+requires, what requires it, and its supervisor. Each change of a child is told to `Means.touched`,
+for those may be able to go on then.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from hosts.timers import Timer, Timers
 from runtime.backoff import Rng
@@ -21,36 +26,44 @@ from supervision.policy import Exit, Restart, decide
 from supervision.service import Service, ServiceSpec
 from supervision.state import ACTIVE, State, Trigger, next_state
 
+if TYPE_CHECKING:
+    from supervision.group import Group
+
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What the children of one tree share."""
+
+    #: Where deadlines wait.
+    timers: Timers
+    #: For the jitter of restarts.
+    rng: Rng
+    #: Puts a message into the supervisor's inbox, from any thread.
+    post: Callable[[Report], None]
+    #: Runs a call that may block on another thread, named as given.
+    run: Callable[[str, Callable[[], None]], None]
+    #: Hears of a child whose goal or state has changed, on the actor's thread.
+    touched: Callable[[Child], None]
+    #: Hears of each transition of a child, and of the state before.
+    moved: Callable[[Child, State], None]
+
+
 class Child:
-    """One service under supervision.
+    """One service under supervision."""
 
-    Args:
-        spec, service: what it is.
-        timers, rng: where its deadlines wait, and the jitter of its restarts.
-        post: puts a message into the supervisor's inbox, from any thread.
-        changed: hears of every change of state, on the actor's thread.
-    """
-
-    def __init__(
-        self,
-        spec: ServiceSpec,
-        service: Service,
-        timers: Timers,
-        rng: Rng,
-        post: Callable[[Report], None],
-        changed: Callable[[Child], None],
-    ) -> None:
+    def __init__(self, spec: ServiceSpec, service: Service | None, means: Means) -> None:
         self.spec = spec
         self.state = State.UNKNOWN
         self.goal = Goal.DOWN
+        #: Ties, set by the tree: its supervisor and its place there, None for the root's.
+        self.parent: Group | None = None
+        self.place = 0
+        self.requires: list[Child] = []
+        self.dependents: list[Child] = []
         self._service = service
-        self._timers = timers
-        self._rng = rng
-        self._post = post
-        self._changed = changed
+        self._means = means
         self._run = 0  # number of the latest start; an exit of another run is stale
         self._attempt = 0  # in a row; 0 for a start that follows no failure
         self._restarts = 0
@@ -58,16 +71,35 @@ class Child:
         self._error: PerdureError | None = None
         self._exit_reason = ""
         self._calls: set[Verb] = set()  # those that have not come back
-        self._failure: PerdureError | None = None  # why the start under way is given up
+        self._failure: tuple[PerdureError, int] | None = None  # why it is given up, its uptime then
         self._early: Exited | None = None  # an exit reported before the start call came back
         self._late = False  # a start call came back after it was given up
         self._alarm: Timer | None = None
         self._alarms = 0  # number of the latest alarm; a deadline with another is stale
 
+    # How it is ------------------------------------------------------------------------------------
+
+    @property
+    def active(self) -> bool:
+        """It may be at work, so that what it requires has to stay."""
+        return self.state in ACTIVE
+
+    @property
+    def up(self) -> bool:
+        """It runs, and is to stay."""
+        return self.state is State.RUNNING and self.goal is Goal.UP
+
+    @property
+    def available(self) -> bool:
+        """What requires it may start: it is up, or it did its work and returned."""
+        if self.state is State.EXITED:
+            return self._error is None and self.goal is Goal.DOWN
+        return self.up
+
     @property
     def startable(self) -> bool:
         """Nothing of its own stands in the way of a start that is wanted."""
-        idle = self.state not in ACTIVE and not self._calls and self._alarm is None
+        idle = not self.active and not self._calls and self._alarm is None
         return idle and self.goal is Goal.UP
 
     @property
@@ -77,33 +109,63 @@ class Child:
         return up and self.goal is not Goal.UP
 
     @property
-    def available(self) -> bool:
-        """What requires it may start: it runs and is to stay, or it did its work and returned."""
-        if self.state is State.RUNNING:
-            return self.goal is Goal.UP
-        return self.state is State.EXITED and self._error is None and self.goal is Goal.DOWN
+    def leaving(self) -> bool:
+        """It is on its way down, or should be."""
+        return self.goal is not Goal.UP and (self.active or self.state is State.FAILED)
 
-    def status(self, waiting_for: tuple[str, ...]) -> ServiceStatus:
-        now = self._timers.clock.monotonic()
+    @property
+    def passed(self) -> bool:
+        """Siblings to the right need not wait for it: it is up, or nobody waits for it to be."""
+        gone = self.state is State.EXITED and bool(self._calls)
+        return self.up or self.goal is Goal.DOWN or gone
+
+    def holders(self) -> Iterator[Child]:
+        """What has to be up before its start can begin."""
+        for each in self.requires:
+            if not each.available:
+                yield each
+        if self.parent is not None:
+            yield from self.parent.holding_back(self)
+
+    @property
+    def may_stop(self) -> bool:
+        """Nothing that leaves has to leave before it. What stays goes on without it."""
+        if any(each.active and each.goal is not Goal.UP for each in self.dependents):
+            return False
+        return self.parent is None or self.parent.lets_go(self)
+
+    def status(self) -> ServiceStatus:
+        now = self._means.timers.clock.monotonic()
         retry = self._alarm if self.state is State.FAILED else None
+        held = self.holders() if self.startable else ()
         return ServiceStatus(
             id=self.spec.id,
             kind=self.spec.kind,
+            supervisor="" if self.parent is None else self.parent.spec.id,
             state=self.state,
             uptime=None if self._running_since is None else now - self._running_since,
             restarts=self._restarts,
             error=self._error,
             next_attempt=None if retry is None else max(0, retry.due - now),
-            waiting_for=waiting_for,
+            waiting_for=tuple(each.spec.id for each in held),
             exit_reason=self._exit_reason,
             hung=self.state is State.EXITED and bool(self._calls),
         )
+
+    # What is asked of it --------------------------------------------------------------------------
+
+    def aim(self, goal: Goal) -> None:
+        self.goal = goal
+        if self.parent is not None:
+            self.parent.expect(self)
+        self._means.touched(self)
 
     def forgive(self) -> None:
         """Forget past failures: somebody asked for a start, which then need not wait."""
         self._attempt = 0
         if self.state is State.FAILED:
             self._disarm()
+            self._means.touched(self)
 
     def start(self) -> None:
         self._run += 1
@@ -111,35 +173,36 @@ class Child:
         self._early = None
         self._exit_reason = ""
         self._move(Trigger.START)
-        self._arm(self.spec.start_timeout)
-        self._call("start")
+        self._begin("start")
 
     def stop(self) -> None:
         self._disarm()
         self._running_since = None
         self._move(Trigger.STOP)
         if self.state is State.STOPPING:
-            self._arm(self.spec.stop_timeout)
-            self._call("stop")
+            self._begin("stop")
         else:
             self._stopped()
+
+    # What is heard of it --------------------------------------------------------------------------
 
     def on_exited(self, exited: Exited) -> None:
         if exited.run != self._run:
             return
         if self.state is State.RUNNING:
-            self._ended(exited.reason)
+            self._ended(exited.reason, self._uptime())
         elif self.state is State.STARTING and self._early is None:
             self._early = exited
 
     def on_returned(self, verb: Verb, error: PerdureError | None) -> None:
         self._calls.remove(verb)
+        self._means.touched(self)
         if verb == "start" and self.state is State.STARTING:
             self._disarm()
             if error is None:
                 self._started()
             else:
-                self._ended(error)
+                self._ended(error, 0)
             return
         if verb == "start" and error is None:
             self._late = True
@@ -155,7 +218,7 @@ class Child:
             self._disarm()
             failure, self._failure = self._failure, None
             if failure is not None and self.goal is Goal.UP:
-                self._ended(failure)
+                self._ended(*failure)
             else:
                 self._move(Trigger.STOPPED)
                 self._stopped()
@@ -164,42 +227,48 @@ class Child:
         if number != self._alarms or self._alarm is None:
             return
         self._alarm = None
+        self._means.touched(self)
         if self.state is State.STARTING:
-            self._failure = self._timeout("start", self.spec.start_timeout)
-            self.stop()
+            self._give_up(self._timeout("start", self.spec.start_timeout))
         elif self.state is State.STOPPING:
             self._error = self._timeout("stop", self.spec.stop_timeout)
             self._failure = None
             self.goal = Goal.DOWN
             self._exit(Trigger.ABANDON, "did not stop in time and was given up")
 
+    # Its moves ------------------------------------------------------------------------------------
+
     def _started(self) -> None:
-        self._running_since = self._timers.clock.monotonic()
+        self._running_since = self._means.timers.clock.monotonic()
         self._move(Trigger.STARTED)
         if self._early is not None:
-            self._ended(self._early.reason)
+            self._ended(self._early.reason, 0)
 
     def _stopped(self) -> None:
         self._attempt = 0
         if self.goal is Goal.RESTART:
-            self.goal = Goal.UP
+            self.aim(Goal.UP)
 
-    def _ended(self, reason: PerdureError | None) -> None:
+    def _give_up(self, error: PerdureError) -> None:
+        """It has failed and is still at work: it is stopped first."""
+        self._failure = (error, self._uptime())
+        self.stop()
+
+    def _ended(self, reason: PerdureError | None, uptime: int) -> None:
         """It ended by itself, or did not come up: the policy says what follows."""
-        since, now = self._running_since, self._timers.clock.monotonic()
-        uptime = 0 if since is None else now - since
         self._running_since = None
         self._error = reason
         restart, threshold = self.spec.restart, self.spec.stable_threshold
-        match decide(self._attempt, uptime, reason, restart, threshold, self._rng):
+        match decide(self._attempt, uptime, reason, restart, threshold, self._means.rng):
             case Restart(delay_ns, attempt):
                 self._attempt = attempt
-                self._arm(delay_ns)
-                wait = _text(delay_ns)
-                logger.warning(
-                    "%s failed: %s; attempt %d in %s", self.spec.id, reason, attempt, wait
-                )
+                if delay_ns:
+                    self._arm(delay_ns)
+                wait = f"in {_text(delay_ns)}" if delay_ns else "at once"
+                logger.warning("%s failed: %s; attempt %d %s", self.spec.id, reason, attempt, wait)
                 self._move(Trigger.FAIL)
+                if self.parent is not None and reason is not None:
+                    self.parent.on_crash(self, reason)
             case Exit(why):
                 self._exit(Trigger.EXIT, why)
 
@@ -212,39 +281,54 @@ class Child:
         self._move(trigger)
 
     def _move(self, trigger: Trigger) -> None:
-        self.state = next_state(self.state, trigger)
+        old, self.state = self.state, next_state(self.state, trigger)
         logger.debug("%s is %s", self.spec.id, self.state)
-        self._changed(self)
+        if self.parent is not None:
+            self.parent.expect(self)
+        self._means.touched(self)
+        self._means.moved(self, old)
+
+    def _uptime(self) -> int:
+        since = self._running_since
+        return 0 if since is None else self._means.timers.clock.monotonic() - since
 
     def _arm(self, delay_ns: int) -> None:
         self._alarms += 1
-        due = Due(self.spec.id, self._alarms)
-        self._alarm = self._timers.add(
-            self._timers.clock.monotonic() + delay_ns, partial(self._post, due)
+        due = Due(self, self._alarms)
+        timers = self._means.timers
+        self._alarm = timers.add(
+            timers.clock.monotonic() + delay_ns, partial(self._means.post, due)
         )
 
     def _disarm(self) -> None:
         if self._alarm is not None:
-            self._timers.cancel(self._alarm)
+            self._means.timers.cancel(self._alarm)
             self._alarm = None
 
+    # Calls into the service -----------------------------------------------------------------------
+
+    def _begin(self, verb: Verb) -> None:
+        self._arm(self.spec.start_timeout if verb == "start" else self.spec.stop_timeout)
+        self._call(verb)
+
     def _call(self, verb: Verb) -> None:
+        assert self._service is not None
         self._calls.add(verb)
         call = self._service.stop if verb == "stop" else partial(self._start_run, self._run)
 
         def report() -> None:
-            self._post(Returned(self.spec.id, verb, _error_of(call)))
+            self._means.post(Returned(self, verb, _error_of(call)))
 
         name = f"perdure-{verb}-{self.spec.id}"
         try:
-            threading.Thread(target=report, name=name, daemon=True).start()
+            self._means.run(name, report)
         except RuntimeError as error:  # the system grants no more threads
-            self._post(
-                Returned(self.spec.id, verb, PerdureError(Kind.UNAVAILABLE, f"{name}: {error}"))
-            )
+            refused = PerdureError(Kind.UNAVAILABLE, f"{name}: {error}")
+            self._means.post(Returned(self, verb, refused))
 
     def _start_run(self, run: int) -> None:
-        self._service.attach(lambda reason: self._post(Exited(self.spec.id, run, reason)))
+        assert self._service is not None
+        self._service.attach(lambda reason: self._means.post(Exited(self, run, reason)))
         self._service.start()
 
     def _timeout(self, verb: Verb, limit: int) -> PerdureError:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
+from collections.abc import Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from queue import SimpleQueue
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from runtime.errors import PerdureError
+from supervision.service import Service, ServiceSpec
 from supervision.state import State
+
+if TYPE_CHECKING:
+    from supervision.child import Child
 
 #: The two calls into a service that may block.
 Verb = Literal["start", "stop"]
+
+#: How a service is supervised, and the service; None for a supervisor.
+Supervised = tuple[ServiceSpec, Service | None]
 
 
 class Goal(Enum):
@@ -30,6 +39,8 @@ class ServiceStatus:
 
     id: str
     kind: str
+    #: Id of its supervisor, "" for a child of the root.
+    supervisor: str
     state: State
     #: How long it has been running; None unless it is.
     uptime: int | None
@@ -48,31 +59,50 @@ class ServiceStatus:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Request:
-    """Bring a service, or all of them, to `goal`."""
+class _Answered:
+    """Who asks hears of every change of state on the way, and of the end."""
 
-    goal: Goal
-    id: str | None
-    #: Gets a status at every change of state on the way, and None at the end.
+    #: Gets a status at every change of state, and None at the end.
     changes: SimpleQueue[ServiceStatus | None] = field(default_factory=SimpleQueue)
     #: The status of every service concerned, once they have settled.
     done: Future[list[ServiceStatus]] = field(default_factory=Future)
 
+    def succeed(self, statuses: list[ServiceStatus]) -> None:
+        self.done.set_result(statuses)
+        self.changes.put(None)
+
     def fail(self, error: BaseException) -> None:
-        self.done.set_exception(error)
+        with suppress(InvalidStateError):  # it was answered before
+            self.done.set_exception(error)
         self.changes.put(None)
 
 
-@dataclass(frozen=True, slots=True)
-class StatusRequest:
-    """Answered at once with list[ServiceStatus], dependencies first."""
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Request(_Answered):
+    """Bring a service, or all of them, to `goal`."""
+
+    goal: Goal
+    id: str | None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Change(_Answered):
+    """Take services out, and put others in: new ones, or in the place of those with their ids."""
+
+    put: Sequence[Supervised]
+    drop: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Look(_Answered):
+    """Answered at once: every service, each supervisor before its children."""
 
 
 @dataclass(frozen=True, slots=True)
 class Returned:
     """A call into a service came back, with an error if it raised."""
 
-    id: str
+    child: Child
     verb: Verb
     error: PerdureError | None
 
@@ -81,7 +111,7 @@ class Returned:
 class Exited:
     """Run number `run` of a service ended by itself."""
 
-    id: str
+    child: Child
     run: int
     reason: PerdureError | None
 
@@ -90,8 +120,11 @@ class Exited:
 class Due:
     """Deadline number `number` of a service has come."""
 
-    id: str
+    child: Child
     number: int
 
 
+#: What is asked, and answered.
+Asked = Request | Change | Look
+#: What a service, or a deadline of it, tells.
 Report = Returned | Exited | Due

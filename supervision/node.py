@@ -38,7 +38,7 @@ from runtime.errors import Kind, PerdureError
 from runtime.ids import is_pid
 from runtime.inputs import ReplyTo, StartOptions
 from runtime.routing.router import Router, SpawnRequest
-from supervision.build import Parts, build_services
+from supervision.build import Parts, build_services, built_services
 from supervision.control.operations import Operations
 from supervision.control.server import ControlServer
 from supervision.data_folder import DataFolder, data_folder
@@ -104,7 +104,7 @@ class Node:
         self.router.provide("store", self.stores)
         self.router.provide("io", Terminal(self.router, terminal))
         self._metrics = Metrics(
-            lambda: figures(self._services, self.supervisor, self.router, self.events)
+            lambda: figures(self._parts.services, self.supervisor, self.router, self.events)
         )
         self.router.provide("metrics", self._metrics)
         self.variables = Variables(loaded.registry, self.router)
@@ -142,24 +142,24 @@ class Node:
         self.calls = Calls(self.deployed, self._python, self.router, self.clients, self.timers)
         self.boot = self.data.next_boot()
         parts = Parts(
-            self.deployed.registry, self.boot, self.router, self.clients, self.calls,
-            self.timers, self.deployed, self.stores,
+            self.boot, self.router, self.clients, self.calls, self.timers, self.deployed,
+            self.stores,
         )  # fmt: skip
         self._timer_thread = TimerThread(self.timers)
         services = build_services(parts)
-        self._services = {spec.id: service for spec, service in services}
+        self._parts = parts
         self._pools = FunctionPools(
             self.deployed, self.boot, self.router, self.clients, self.calls, self.timers
         )
         self._open_environments()
-        self.router.declare(self._services)
-        self.supervisor = Supervisor("node", services, self.timers)
+        self.router.declare(self._parts.services)
+        self.supervisor = Supervisor("node", services, self.timers, on_transition=self._moved)
         self._control_server = ControlServer(self.data.socket, Operations(self))
 
     def _open_environments(self) -> None:
         opened: list[LmdbService[Any]] = []
         problems = []
-        for service in self._services.values():
+        for service in self._parts.services.values():
             if isinstance(service, LmdbService):
                 try:
                     service.open()
@@ -221,7 +221,7 @@ class Node:
             self._timer_thread.stop()
         self._registry_module.close()
         self._python.close()
-        for service in self._services.values():
+        for service in self._parts.services.values():
             if isinstance(service, LmdbService):
                 service.stop()
         self.clients.close()
@@ -252,13 +252,24 @@ class Node:
         self._python.install(new.functions)
 
     def _change_services(self, old: Registry, new: Registry, touched: frozenset[str]) -> None:
-        for registry in (old, new):
-            for entry in registry.of_kind(*SERVICES):
-                if entry.id in touched:
-                    raise PerdureError(
-                        Kind.UNAVAILABLE,
-                        f"{entry.id}: a {entry.kind} cannot be changed while the node runs",
-                    )
+        """Bring the running services in line; see `Supervisor.change`."""
+        put = [each for each in new.of_kind(*SERVICES) if each.id in touched]
+        kept = {each.id for each in new.of_kind(*SERVICES)}
+        gone = {each.id for each in old.of_kind(*SERVICES)} - kept
+        if not (put or gone):
+            return
+        before = self._parts.services
+        try:
+            services = built_services(self._parts, put)
+            self.router.declare(self._parts.services)
+            self.supervisor.change(services, gone)
+        except PerdureError:
+            self._parts.services = before
+            self.router.declare(before)
+            raise
+        now = self._parts.services
+        self._parts.services = {key: now[key] for key in now.keys() - gone}
+        self.router.declare(self._parts.services)
 
     def __enter__(self) -> Node:
         self.start()
@@ -390,7 +401,7 @@ class Node:
         pid = self.router.resolve(pid)
         actor = self._actors.get(pid)
         if actor is None:
-            host = self._services.get(pid[1 : pid.find("|")])
+            host = self._parts.services.get(pid[1 : pid.find("|")])
             actor = ProcessActor(
                 pid,
                 self.router,
@@ -416,7 +427,7 @@ class Node:
         Keys: `boot` (number), `uptime` (seconds), `processes` (how many), `dead_letters` (messages
         that found nobody since the start; their senders were told).
         """
-        hosts = [each for each in self._services.values() if isinstance(each, ProcessHost)]
+        hosts = [each for each in self._parts.services.values() if isinstance(each, ProcessHost)]
         return {
             "boot": self.boot,
             "uptime": self.uptime,
@@ -436,21 +447,25 @@ class Node:
         return self._metrics.text()
 
     def services(self) -> list[ServiceStatus]:
-        """Every service as it is now, dependencies first."""
+        """Every service as it is now; each supervisor before its children, from left to right."""
         return self.supervisor.status()
+
+    def _moved(self, event: dict[str, Any]) -> None:
+        """Tell the event bus: system "service", kind the new state, path the id."""
+        self.events.publish("service", event["to"], event["id"], event)
 
     def processes(self) -> list[dict[str, Any]]:
         """Every process: pid, entry, waiting messages, parent, names."""
         return [
             row
-            for service in self._services.values()
+            for service in self._parts.services.values()
             if isinstance(service, ProcessHost)
             for row in service.processes()
         ]
 
     def workflow_hosts(self) -> list[WorkflowHost]:
         """The hosts of durable runs."""
-        return [each for each in self._services.values() if isinstance(each, WorkflowHost)]
+        return [each for each in self._parts.services.values() if isinstance(each, WorkflowHost)]
 
     def workflow_host_of(self, workflow: str) -> tuple[WorkflowHost, str]:
         """The host of a workflow, given by PID or workflow id, and its workflow id.

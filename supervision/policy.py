@@ -1,12 +1,19 @@
-"""What happens to a service that has ended by itself."""
+"""What happens to a service that has ended by itself, and to its siblings.
+
+One rule, one pure function; what a policy needs to remember is an argument.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from runtime.backoff import Rng, delay_ns
 from runtime.errors import PerdureError
-from supervision.service import RestartPolicy
+from supervision.service import RestartPolicy, Strategy
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +65,19 @@ def decide(
         rng,
     )
     return Restart(delay, upcoming)
+
+
+def others(strategy: Strategy, children: Sequence[T], crashed: int) -> Sequence[T]:
+    """Siblings of `children[crashed]` that are stopped, and started again with it."""
+    match strategy:
+        case Strategy.ONE_FOR_ONE:
+            return ()
+        case Strategy.ONE_FOR_ALL:
+            return [*children[:crashed], *children[crashed + 1 :]]
+        case Strategy.REST_FOR_ONE:
+            return children[crashed + 1 :]
+
+
+def within(crashes: Sequence[int], now: int, period: int) -> list[int]:
+    """The crashes that still count against a supervisor's intensity: those of the last `period`."""
+    return [each for each in crashes if now - each <= period]

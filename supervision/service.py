@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from runtime.errors import PerdureError
@@ -58,9 +59,36 @@ class RestartPolicy:
     max_attempts: int = 0
 
 
+class Strategy(StrEnum):
+    """Who is started again when a child of a supervisor has crashed."""
+
+    ONE_FOR_ONE = "one_for_one"
+    """The child."""
+    ONE_FOR_ALL = "one_for_all"
+    """All children."""
+    REST_FOR_ONE = "rest_for_one"
+    """The child, and those to its right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The children of a supervisor, and what becomes of them when one crashes."""
+
+    #: Ids, from left to right: the order of starts, and the reverse of that of stops.
+    children: tuple[str, ...]
+    strategy: Strategy = Strategy.ONE_FOR_ONE
+    #: More crashes than this within `period` nanoseconds, and the supervisor itself has failed.
+    restarts: int = 3
+    period: int = 5 * _SECOND
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceSpec:
-    """How one service is supervised: `lifecycle` of its entry; durations are nanoseconds."""
+    """How one service is supervised: `lifecycle` of its entry; durations are nanoseconds.
+
+    A supervisor (one with a `family`) has no code of its own, and no time-outs: its start and stop
+    are those of its children. These start and stop with it, whatever their `auto_start`.
+    """
 
     id: str
     kind: str = ""
@@ -72,3 +100,5 @@ class ServiceSpec:
     #: Ids of the services that have to run before this one starts.
     requires: tuple[str, ...] = ()
     restart: RestartPolicy = field(default_factory=RestartPolicy)
+    #: What it supervises; None for a service that has code of its own.
+    family: Family | None = None

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from runtime.errors import Kind, PerdureError
-from supervision.messages import ServiceStatus
+from supervision.messages import ServiceStatus, Supervised
 from supervision.service import OnExit, ServiceSpec
 from supervision.state import State
 from supervision.supervisor import Supervisor
@@ -50,18 +50,25 @@ class ScriptedService:
 
 
 class Bench:
-    """A supervisor over scripted services, one for each spec."""
+    """A supervisor over scripted services, one for each spec that has no family."""
 
     def __init__(self, specs: Iterable[ServiceSpec], rng: Callable[[], float]) -> None:
         self.clock = FakeClock()
         self.journal: list[str] = []
         self.services: dict[str, ScriptedService] = {}
-        pairs = []
-        for spec in specs:
-            service = ScriptedService(spec.id, self.clock, self.journal)
-            self.services[spec.id] = service
-            pairs.append((spec, service))
-        self.supervisor = Supervisor("app:root", pairs, self.clock.timers, rng)
+        self.events: list[dict[str, Any]] = []
+        services = [self.supervised(spec) for spec in specs]
+        self.supervisor = Supervisor(
+            "app:root", services, self.clock.timers, rng, self.events.append
+        )
+
+    def supervised(self, spec: ServiceSpec) -> Supervised:
+        """A spec with a new service for it."""
+        if spec.family is not None:
+            return (spec, None)
+        service = ScriptedService(spec.id, self.clock, self.journal)
+        self.services[spec.id] = service
+        return (spec, service)
 
     def __getitem__(self, service_id: str) -> ScriptedService:
         return self.services[service_id]

@@ -12,9 +12,8 @@ import pytest
 from runtime.errors import Kind, PerdureError
 from supervision.service import RestartPolicy, ServiceSpec
 from supervision.state import State
-from supervision.supervisor import Supervisor
-from tests.clock import FakeClock, S
-from tests.services import CRASH, Bench, ScriptedService, in_background
+from tests.clock import S
+from tests.services import CRASH, Bench, in_background
 
 PLAIN = RestartPolicy(jitter=0.0)
 
@@ -220,22 +219,6 @@ def test_a_crash_during_its_stop_is_no_failure(make: Make) -> None:
     assert b.supervisor.stop_all() == []
     assert b.status("a").state is State.STOPPED
     assert b.clock.timers.next_due() is None
-
-
-def test_a_supervisor_can_be_a_child_of_another() -> None:
-    clock = FakeClock()
-    journal: list[str] = []
-    leaf = ScriptedService("leaf", clock, journal)
-    inner = Supervisor("inner", [(ServiceSpec("leaf", auto_start=True), leaf)], clock.timers)
-    outer = Supervisor("outer", [(ServiceSpec("inner", auto_start=True), inner)], clock.timers)
-    outer.start_all()
-    assert inner.status()[0].state is State.RUNNING
-    assert outer.stop_all() == []
-    assert inner.status()[0].state is State.STOPPED
-    outer.restart_child("inner")
-    assert journal == ["start leaf", "stop leaf", "start leaf"]
-    outer.close()
-    inner.close()
 
 
 def test_status_tells_kind_and_uptime() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from hosts import effects
@@ -39,6 +39,7 @@ class ProcessHost:
         fuel: instructions a process may run without waiting; 0 for no limit.
         memory: bytes of a VM at which the process that grew it is killed.
         stop_timeout: seconds between CANCEL and the end.
+        vm_numbers: numbers that no VM of a host with this id has had since the boot.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class ProcessHost:
         fuel: int = 100_000_000,
         memory: int = 1 << 29,
         stop_timeout: float = 10.0,
+        vm_numbers: Iterator[int] | None = None,
     ) -> None:
         self.id = host_id
         self.stop_timeout = stop_timeout
@@ -68,8 +70,9 @@ class ProcessHost:
         self._results = Results(timers.clock, clients.waits)
         performer = Performer(host_id, router, calls, timers, self.deliver, self._ended)
         self._vms = Vms(
-            host_id, boot, deployed, router, timers.clock, performer, fuel=fuel, memory=memory
-        )
+            host_id, boot, deployed, router, timers.clock, performer,
+            fuel=fuel, memory=memory, numbers=vm_numbers,
+        )  # fmt: skip
         self._placement = Placement(workers, max_processes)
         self._stopping = threading.Event()
         self._emptied = threading.Event()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from hosts.deployed import Deployed
 from hosts.performer import Performer
@@ -30,6 +30,7 @@ class Vms:
         performer: does what the VMs ask for; hears of what ended with a lost VM.
         fuel: instructions that a slot may run without waiting; 0 for no limit.
         memory: bytes of a VM at which what grew it is killed; half more is its hard cap.
+        numbers: where its VMs get their numbers, no number twice in a boot for the same host.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Vms:
         *,
         fuel: int,
         memory: int,
+        numbers: Iterator[int] | None = None,
     ) -> None:
         self.workers: list[ProcessWorker] = []
         self._host_id = host_id
@@ -54,7 +56,7 @@ class Vms:
         self._fuel = fuel
         self._memory = memory
         self._by_prefix: dict[str, ProcessWorker] = {}
-        self._made = itertools.count()
+        self._numbers = numbers or itertools.count()
         self._serials = itertools.count(HOST_SERIAL)
 
     def launch(
@@ -117,7 +119,7 @@ class Vms:
         return pid_of(worker.prefix, next(self._serials))
 
     def _machine(self) -> tuple[str, Machine]:
-        prefix = vm_prefix(self._host_id, self._boot, next(self._made))
+        prefix = vm_prefix(self._host_id, self._boot, next(self._numbers))
         machine = Machine(self._host_id, prefix, self._clock, fuel=self._fuel, memory=self._memory)
         machine.define(self._deployed.definitions)
         return prefix, machine

@@ -60,6 +60,7 @@ SERVICES: Final = frozenset(
         "journal.lmdb",
         "process.host",
         "process.service",
+        "process.supervisor",
         "store.lmdb",
         "temporal.worker",
         "terminal.host",
@@ -72,7 +73,6 @@ LATER: Final = {
     "temporal.client": "only a journal.lmdb client is supported so far: make the client a"
     " journal.lmdb with a path",
     "process.python": "use process.lua, or a function.python that it calls",
-    "process.supervisor": "use a process.service for each process",
 }
 
 
@@ -111,7 +111,9 @@ _LIFECYCLE: Mapping[str, Field] = {
     "restart": Field(
         Record(
             {
-                "initial_delay": Field(Duration(), "1s", "before the first restart"),
+                "initial_delay": Field(
+                    Duration(), None, "before the first restart: 1s; under a supervisor 0s"
+                ),
                 "max_delay": Field(Duration(), "90s", "no delay is longer"),
                 "backoff_factor": Field(Number(1), 2.0, "each delay times this is the next"),
                 "jitter": Field(Number(0, 1), 0.1, "share of the delay that is random"),
@@ -161,19 +163,24 @@ _WORKFLOW_HOST: Mapping[str, Field] = {
 
 
 def _service(
-    fields: Mapping[str, Field], *, auto_start: bool, ignored: frozenset[str] = frozenset()
+    fields: Mapping[str, Field],
+    *,
+    auto_start: bool,
+    ignored: frozenset[str] = frozenset(),
+    untimed: frozenset[str] = frozenset(),
 ) -> Record:
-    """A record with `lifecycle`.
+    """A record with `lifecycle`, but for the fields of that which are `untimed`.
 
     What others stand on starts with the node unless it says otherwise: a host without an owner for
     its runs, or a journal, is of no use to anybody. What does something by itself starts when it
     is told to.
     """
     doc = f"start with the node; {str(auto_start).lower()} for this kind"
+    timed = {name: each for name, each in _LIFECYCLE.items() if name not in untimed}
     lifecycle = Record(
-        {"auto_start": Field(Flag(), auto_start, doc), **_LIFECYCLE},
+        {"auto_start": Field(Flag(), auto_start, doc), **timed},
         aliases={"depends_on": "requires"},
-        ignored=frozenset({"security", "startup", "startup_delay"}),
+        ignored=frozenset({"security", "startup", "startup_delay", *untimed}),
     )
     return Record({**fields, "lifecycle": Field(lifecycle, {})}, ignored=ignored)
 
@@ -322,6 +329,34 @@ KINDS: Final[Mapping[str, EntryKind]] = {
                 "input": Field(ListOf(Anything()), [], "its arguments"),
             },
             auto_start=False,
+        ),
+    ),
+    "process.supervisor": EntryKind(
+        "starts and stops services together, and gives up when they crash too often",
+        _service(
+            {
+                "strategy": Field(
+                    Choice(("one_for_one", "one_for_all", "rest_for_one")),
+                    "one_for_one",
+                    "who is started again when a child has crashed: the child, all children, or"
+                    " the child and those after it",
+                ),
+                "intensity": Field(
+                    Record(
+                        {
+                            "restarts": Field(Integer(), 3, "crashes that are too few to give up"),
+                            "period": Field(Duration(), "5s", "within which they are counted"),
+                        }
+                    ),
+                    {},
+                    "more crashes than this, and the supervisor itself has failed",
+                ),
+                "children": Field(
+                    ListOf(Ref(SERVICES)), doc="ids of services of any kind", required=True
+                ),
+            },
+            auto_start=False,
+            untimed=frozenset({"start_timeout", "stop_timeout"}),
         ),
     ),
     "journal.lmdb": EntryKind(

@@ -13,7 +13,7 @@ from runtime.config.folder import shadowing_modules, source_folder, yaml_files
 from runtime.config.overrides import apply_overrides
 from runtime.config.problems import ConfigurationError, Findings, Problem
 from runtime.config.registry import Registry
-from runtime.config.services import cycle_problems
+from runtime.config.services import cycle_problems, family_problems
 
 
 class Loaded(NamedTuple):
@@ -59,7 +59,7 @@ def load(
         findings.problems.append(Problem(str(source), 0, "", message, hint))
     declarations = apply_overrides(declarations, overrides, findings)
     registry = Registry(check(declarations, folder, findings))
-    findings.problems += cycle_problems(registry)
+    findings.problems += family_problems(registry) + cycle_problems(registry)
     if findings.problems:
         raise ConfigurationError(findings.problems)
     return Loaded(registry, tuple(sorted(findings.warnings)), source)
