@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 #: Type -> what it records.
 RECORD_TYPES: Final[dict[str, str]] = {
     "started": "input, context, options, source hash, seed, parent, machine version",
+    "started_again": "a start with an idempotency key that found this run",
     "message": "a message received: topic, payload, from",
     "step": "inputs consumed up to here, workflow time, machine version",
     "activity_scheduled": "a function is to be called: target and arguments",

@@ -193,10 +193,15 @@ class Store:
         return bytes(payload)
 
     def ended(
-        self, before_ns: int, limit: int | None = None, on_bad: OnBad = None
+        self,
+        before_ns: int,
+        limit: int | None = None,
+        after: tuple[int, int] = (0, 0),
+        on_bad: OnBad = None,
     ) -> list[tuple[int, int]]:
-        """(ended_ns, run) of runs that ended before a time, the oldest first."""
-        rows = self._rows(ENDED, stop=keys.one(before_ns), limit=limit, on_bad=on_bad)
+        """(ended_ns, run) of runs that ended before a time, the oldest first, behind `after`."""
+        start, stop = keys.two(*after) + b"\0", keys.one(before_ns)
+        rows = self._rows(ENDED, start, stop, limit=limit, on_bad=on_bad)
         return [(ended, run) for ended, run in (keys.numbers(key) for key, _ in rows)]
 
     def name(self, name: str) -> Any:

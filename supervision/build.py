@@ -23,6 +23,7 @@ from runtime.config.kinds import SERVICES
 from runtime.config.registry import Entry
 from runtime.config.services import families, service_dependencies
 from runtime.routing.router import Router
+from supervision.journal_service import JournalService
 from supervision.lmdb_service import LmdbService
 from supervision.messages import Supervised
 from supervision.process_service import ProcessService
@@ -113,8 +114,8 @@ def _stop_timeout(entry: Entry) -> float:
     return float(entry.data["lifecycle"]["stop_timeout"] / _SECOND * 0.8)
 
 
-def _journal(entry: Entry, parts: Parts) -> LmdbService[Journal]:
-    return LmdbService(entry.id, entry.data["path"], Journal.open)
+def _journal(entry: Entry, parts: Parts) -> JournalService:
+    return JournalService(entry.id, entry.data["path"], parts.timers, entry.data["retention"])
 
 
 def _store(entry: Entry, parts: Parts) -> LmdbService[KeyValues]:
@@ -161,9 +162,8 @@ def _workflow_host(entry: Entry, parts: Parts) -> WorkflowHost:
 
     def journal() -> Journal:
         service = parts.services[data["journal"]]
-        assert isinstance(service, LmdbService)
-        opened: Journal = service.opened()
-        return opened
+        assert isinstance(service, JournalService)
+        return service.opened()
 
     limits = data["limits"]
     policy = data["retry_policy"]

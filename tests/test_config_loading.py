@@ -315,13 +315,10 @@ def test_fields_that_nothing_acts_on_yet_are_checked_and_left_out_with_a_warning
     file = tmp_path / "app.yaml"
     assert [str(each) for each in warnings] == [
         f"{file}:{line}: app:{field}: nothing acts on it yet"
-        for line, field in (
-            (5, "h: limits.inbox"),
-            (6, "j: retention"),
-        )
+        for line, field in ((5, "h: limits.inbox"),)
     ]
     assert "inbox" not in registry.get("app:h").data["limits"]
-    assert registry.get("app:j").data.keys() == {"path", "payload_limit", "lifecycle"}
+    assert registry.get("app:j").data.keys() == {"path", "retention", "payload_limit", "lifecycle"}
 
 
 @pytest.mark.parametrize(

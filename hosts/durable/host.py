@@ -168,7 +168,8 @@ class WorkflowHost:
                 parent_row = self._row(run_row.parent)
                 assert parent_row is not None
                 end = parent.runs.end_of_run(run)
-                self.deliver(child_ended(parent_row, run, run_row, *end))
+                if end is not None:
+                    self.deliver(child_ended(parent_row, run, run_row, *end))
             if owner is None:
                 continue
             if run_row.is_open:

@@ -7,7 +7,7 @@ for. Requests of runs are told by where they come from.
 from __future__ import annotations
 
 import uuid
-from typing import Final
+from typing import Any, Final
 
 from runtime.routing.router import Origin, SpawnRequest
 
@@ -30,6 +30,18 @@ def of_message(journal_id: str, workflow_id: str, key: str | Origin) -> str:
 def of_spawn(host_id: str, key: str) -> str:
     """Key of a spawn request; its value in the journal is the workflow id."""
     return f"spawn:{host_id}:{key}"
+
+
+def of_record(host_id: str, record: list[Any]) -> list[str]:
+    """The keys that a record of a run's history tells of, by which nothing is to be repeated."""
+    kind = record[0]
+    if kind == "started":
+        first = record[1].get("key")
+        found = [*([first] if first is not None else []), *record[1].get("keys", ())]
+        return [of_spawn(host_id, key) for key in found]
+    if kind == "started_again":
+        return [of_spawn(host_id, record[1])]
+    return [record[4]] if kind == "message" and len(record) > 4 else []
 
 
 def new_workflow_id(host_id: str, request: SpawnRequest) -> str:

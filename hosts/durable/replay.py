@@ -92,12 +92,13 @@ def source_line(
 
     Replays into a slot of the machine that is not to be used afterwards.
     """
-    source, count = "", 0
+    source, count, first = "", 0, True
     for bite in _bites(Steps().of(recorded)):
         batch = history.step_inputs(execution, bite)
-        if bite[0].length <= 1:
+        if first:
             # The first input of a history is its start; options come last in it.
             batch[0][4][0][4]["traced"] = True
+            first = False
         for command in machine.step(batch, 0)[1]:
             if isinstance(command, Place):
                 source = command.source

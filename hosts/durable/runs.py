@@ -288,10 +288,10 @@ class Runs:
             return None
         return self.end_of_run(run)
 
-    def end_of_run(self, run: int) -> tuple[bool, bytes]:
-        """How an ended run ended."""
-        last = self._journal.history(run, self._journal.last_seq(run) - 1)[-1][1]
-        return last[0] == "completed", last[1]
+    def end_of_run(self, run: int) -> tuple[bool, bytes] | None:
+        """How an ended run ended; None when it was deleted."""
+        last = self._journal.history(run, max(self._journal.last_seq(run) - 1, 0))
+        return (last[-1][1][0] == "completed", last[-1][1][1]) if last else None
 
     def gone(self, workflow_id: str) -> PerdureError:
         """Why a workflow cannot be reached."""

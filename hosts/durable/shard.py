@@ -208,6 +208,8 @@ class Shard(VmWorker):
         wall = self.deadlines.wall()
         batch = self.inline.take()
         for execution in touched:
+            # On replay, too, the inputs of a step are part of the history before it.
+            execution.count(execution.fresh)
             if execution.suspended:
                 continue
             execution.now = max(execution.now, wall)
@@ -273,7 +275,7 @@ class Shard(VmWorker):
                 execution.issue(issued, unit)
                 if not isinstance(command, c.Value):
                     effects.append(partial(self._perform, execution, command))
-        execution.count(page)
+        execution.count(page[len(fresh) :])
         if page:
             unit.append(run, page)
         execution.taken()

@@ -128,16 +128,26 @@ class Starts:
         """Answer a start request with a run that exists; only once that run is on disk."""
         start = request.start
         acks = [(reply, encode(pid))] if (reply := start.get("reply")) is not None else []
-        unit = Unit()
+        if current is not None and parent is None:
+            for topic, args in start.get("messages", ()):
+                self._shard.touch(current, ["message", topic, start.get("parent", ""), args])
+            self._shard.endings.expect(current.run, request)
+        starting = current is not None and current.starting
+        unit = current.unit if current is not None and starting else Unit()
         if request.key is not None:
             self._remember(request.key, workflow_id, unit)
-        if current is not None:
-            unit.put_id(workflow_id, current.run)
-            if parent is None:
-                for topic, args in start.get("messages", ()):
-                    self._shard.touch(current, ["message", topic, start.get("parent", ""), args])
-                self._shard.endings.expect(current.run, request)
-        self._shard.submit(unit, Flight(0, acks))
+        if current is not None and request.key is not None:
+            # The history names the key, so that it can be forgotten with the run.
+            again: Record = ["started_again", request.key]
+            if starting:
+                current.fresh[0][1].setdefault("keys", []).append(request.key)
+            else:
+                unit.append(current.run, [again])
+                current.count([again])
+        if current is not None and starting:
+            current.acks += acks
+        else:
+            self._shard.submit(unit, Flight(current.run if current is not None else 0, acks))
 
     def _pid(self, workflow_id: str) -> str:
         return f"{{{self._shard.parts.host_id}|{workflow_id}}}"

@@ -364,9 +364,7 @@ KINDS: Final[Mapping[str, EntryKind]] = {
         _service(
             {
                 "path": Field(FilePath(), doc="a folder, such as data/journal", required=True),
-                "retention": Field(
-                    Duration(), "30d", "how long an ended run can be read", later=True
-                ),
+                "retention": Field(Duration(), "30d", "how long an ended run can be read"),
                 "payload_limit": Field(
                     Size(), "2MB", "of one value; Temporal's limit. 0: no limit"
                 ),

@@ -16,6 +16,7 @@ from supervision.control.words import Fields, in_words
 #: Type -> names of what follows it; a star marks an encoded value. The number of a request of the
 #: run has the name of what was requested, so that a reader can follow it.
 _FIELDS: Final[dict[str, tuple[str, ...]]] = {
+    "started_again": ("key",),
     "message": ("topic", "from", "payload*", "key"),
     "activity_completed": ("activity", "result*"),
     "activity_failed": ("activity", "error*"),

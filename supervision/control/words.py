@@ -100,6 +100,7 @@ _TEXTS: Final[dict[str, Callable[[Fields, Targets], str]]] = {
     "started": lambda d, t: (
         f"started {_call(d['entry'], d['args'])}" + (f" by {d['parent']}" if d["parent"] else "")
     ),
+    "started_again": lambda d, t: f'was asked for again, key "{d["key"]}"',
     "message": lambda d, t: f'message "{d["topic"]}"{_sender(d)}{_payload(d["payload"])}',
     "activity_scheduled": lambda d, t: f"activity {d['activity']}: {_call(d['target'], d['args'])}",
     "activity_attempt": lambda d, t: f"activity {_about(d['activity'], t)}: attempt {d['attempt']}",
