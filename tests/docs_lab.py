@@ -158,7 +158,9 @@ def _printed() -> Iterator[list[str]]:
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            lines.append(" ".join(record.getMessage().partition(": ")[2].split()))
+            source, _, text = record.getMessage().partition(": ")
+            if source.endswith("}"):  # and is no "{pid} ended with an error"
+                lines.append(" ".join(text.split()))
 
     logger, handler = logging.getLogger("perdure.lua"), Handler()
     level = logger.level

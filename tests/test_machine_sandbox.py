@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.lua.bridge import FUNCTIONS, guarded
-from runtime.lua.machine import MODULE_FILES, PRELUDE
 from tests.machine_harness import Node, entry, run
-from tests.prelude_lab import PRELUDE as FOLDER
-from tests.prelude_lab import Lab
+from tests.surface_lab import prelude
 
 #: Everything that user code may find without listing a module.
 GLOBALS = {
@@ -177,22 +174,7 @@ def test_nothing_mutable_is_shared_between_processes() -> None:
 
 def test_no_function_of_the_prelude_looks_up_globals() -> None:
     """They are taken away once the prelude is loaded, and must not be reachable through it."""
-    lab = Lab(wall=lambda: 0, restore_limit=lambda: None)
-    shared = lab.shared
-    shared[b"bridge"] = lab.lua.table_from(
-        {name.encode(): guarded(f, lambda: None) for name, f in FUNCTIONS.items()}
-    )
-    shared[b"modules"] = lab.lua.table()
-    shared[b"process"] = lab.lua.table()
-    shared[b"host"] = b"app:processes"
-    shared[b"fuel"] = 1000
-    shared[b"memory_limit"] = 1000
-    for file in PRELUDE:
-        source = (FOLDER / f"{file}.lua").read_bytes()
-        exports = lab.lua.compile(source, f"=perdure:{file}".encode())(shared)
-        if exports is not None:
-            home = shared[b"modules"] if file in MODULE_FILES else shared
-            home[file.encode()] = exports
+    lab = prelude()
     found = lab.run("""
         local seen, found = {}, {}
         local function walk(v)
