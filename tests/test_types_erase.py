@@ -100,6 +100,7 @@ TYPED = [
     "local x = f(a «as A» < b, c > (d))",
     "local x = f(a «as A<b>»)",
     "local x = a «as A» << 2",
+    "local x = a «as A<<T>(x: T) -> T>»",
     "local x = {a «as A»; b «as B», c = d «as D»}",
     "return x «as T»",
     "if x «as boolean» then end",

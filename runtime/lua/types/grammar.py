@@ -185,7 +185,7 @@ class Grammar:
         self.at += 1
         while self._peek() == "." and is_name(self._texts[self.at + 1]):
             self.at += 2
-        if self._peek() != "<":
+        if self._peek() not in ("<", "<<"):
             return
         start, depth = self.at, self._depth
         try:
