@@ -15,13 +15,15 @@ from typing import Any, Final
 from hosts.call_options import CallOptions
 from hosts.clients import Clients, Done
 from hosts.deployed import Deployed
-from hosts.functions import PythonFunctions, Result
+from hosts.functions import PythonFunctions
 from hosts.limits import NO_LIMITS, Limits, Watch
+from hosts.outcomes import Result, encode_error
 from hosts.pids import vm_of
 from hosts.retry import Retried
 from hosts.timers import Timers
 from runtime import inputs
 from runtime.codec import decode, decode_args, encode
+from runtime.config.kinds import PROCESS_KINDS
 from runtime.errors import Kind, PerdureError
 from runtime.ids import EntryId
 from runtime.inputs import StartOptions
@@ -78,7 +80,7 @@ class Calls:
         except PerdureError as error:
             done(False, encode(error))
             return lambda: None
-        within = self._pools_waiting_for(caller)
+        within = self.pools_waiting_for(caller)
         limits = Limits(total=timeout)
         if policy is None:
             return self.attempt(target, args, context, done, limits, on_heartbeat, within)
@@ -117,14 +119,14 @@ class Calls:
                 own = entry.data["pool"]["type"] in OWN_POOLS
                 host = pool_id(target) if own else HOST
                 return self._spawn(target, host, args, context, done, limits, within, patient)
-            if entry.kind == "process.lua" and "default_host" in entry.meta:
+            if entry.kind in PROCESS_KINDS and "default_host" in entry.meta:
                 host = str(entry.meta["default_host"])
                 host = host if ":" in host else f"{entry.namespace}:{host}"
                 return self._spawn(target, host, args, context, done, limits, within, patient)
             raise PerdureError(
                 Kind.INVALID,
                 f"{target} is a {entry.kind}: call a function.lua, a function.python, or a "
-                "process.lua with meta.default_host",
+                "process with meta.default_host",
             )
         except PerdureError as error:
             done(False, encode(error))
@@ -142,7 +144,7 @@ class Calls:
     ) -> Cancel:
         def finished(result: Result) -> None:
             if result.error is not None:
-                done(False, _encode_error(result.error))
+                done(False, encode_error(result.error))
                 return
             try:
                 value = encode(result.value)
@@ -237,7 +239,8 @@ class Calls:
             if self._within.get(key, ("", frozenset()))[0] == pid:
                 self._within.pop(key, None)
 
-    def _pools_waiting_for(self, caller: str) -> frozenset[str]:
+    def pools_waiting_for(self, caller: str) -> frozenset[str]:
+        """Which function pools wait for the slot of that PID to end."""
         found = self._within.get(vm_of(caller)) or self._within.get(caller)
         return found[1] if found else frozenset()
 
@@ -245,20 +248,3 @@ class Calls:
 def pool_id(entry: str) -> str:
     """Host id of a function's own pool."""
     return POOL_PREFIX + entry
-
-
-def _encode_error(error: PerdureError) -> bytes:
-    """An error of user code; what of it cannot travel goes without it, or escaped."""
-    try:
-        return encode(error)
-    except PerdureError:
-        return encode(
-            PerdureError(
-                _text(error.kind), _text(error.message), error.retryable, trace=_text(error.trace)
-            )
-        )
-
-
-def _text(value: object) -> str:
-    """As UTF-8 can hold it: file names, for one, may bring surrogates along."""
-    return str(value).encode(errors="backslashreplace").decode()

@@ -33,6 +33,8 @@ class DrainingActor(pykka.ThreadingActor, Generic[T]):
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
+        #: Nothing is handled by turns any more.
+        self.over = False
         self.post: Callable[[T], None] = self.actor_inbox.put
 
     def launch(self) -> None:
@@ -51,7 +53,10 @@ class DrainingActor(pykka.ThreadingActor, Generic[T]):
         """
 
     def left_over(self, items: list[T]) -> None:
-        """What came in too late, once the actor has stopped. Runs on its thread."""
+        """What came in too late, once the actor has stopped.
+
+        Runs on its thread, and again on those of others that came even later.
+        """
 
     def _actor_loop_running(self) -> None:
         inbox, stopped = self.actor_inbox, self.actor_stopped
@@ -76,6 +81,11 @@ class DrainingActor(pykka.ThreadingActor, Generic[T]):
                     more = False
 
     def _actor_loop_teardown(self) -> None:
+        self.over = True
+        self.flush()
+
+    def flush(self) -> None:
+        """Handle what came too late; for whoever put it in and finds the actor over."""
         items: list[T] = []
         try:
             while True:

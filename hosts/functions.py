@@ -16,9 +16,7 @@ import inspect
 import os
 import sys
 import threading
-import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -26,25 +24,15 @@ from typing import Any, Final, NamedTuple
 from hosts.daemon_pool import DaemonPool
 from hosts.limits import NO_LIMITS, Limits, Watch
 from hosts.loop_thread import LoopThread
+from hosts.outcomes import Result, failure_of, result_of
 from hosts.targets import resolve
 from hosts.timers import Timers
-from runtime import api
 from runtime.api import CallScope
 from runtime.errors import Kind, PerdureError
 
 #: Threads of the pool that functions without one of their own share. They mostly wait for disks
 #: and networks, hence more than cores; the lid is that of ThreadPoolExecutor.
 SHARED_WORKERS: Final = min(32, (os.cpu_count() or 1) * 4 + 4)
-
-_OUR_FILES: Final = frozenset({__file__, api.__file__})
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """How a call ended: with a value, or with an error."""
-
-    value: Any = None
-    error: PerdureError | None = None
 
 
 class FunctionCall:
@@ -119,7 +107,10 @@ class FunctionCall:
 
 
 class PythonFunction(NamedTuple):
-    """A function that was imported, and the threads of its own, None when it shares them."""
+    """A function that was imported, and the threads of its own, None when it shares them.
+
+    The class of a process.python is one too.
+    """
 
     function: Callable[..., Any]
     workers: int | None
@@ -135,15 +126,15 @@ class PythonFunctions:
     """
 
     def __init__(self, folder: Path, timers: Timers, workers: int = SHARED_WORKERS) -> None:
-        self._folder = folder.resolve()
+        self.folder = folder.resolve()
         self._timers = timers
         self._shared = DaemonPool(workers)
         self._loop = LoopThread()
         self._functions: dict[str, tuple[PythonFunction, DaemonPool]] = {}
         self._calls: set[FunctionCall] = set()
-        self._added_path = str(self._folder) not in sys.path
+        self._added_path = str(self.folder) not in sys.path
         if self._added_path:
-            sys.path.append(str(self._folder))
+            sys.path.append(str(self.folder))
         self._modules_before = frozenset(sys.modules)
         importlib.invalidate_caches()
 
@@ -156,7 +147,7 @@ class PythonFunctions:
         Raises PerdureError INVALID: see `hosts.targets.resolve`; also for a pool that is wrong.
         """
         workers = _pool_workers(entry_id, pool or {})
-        function = resolve(entry_id, target, self._folder)
+        function = resolve(entry_id, target, self.folder)
         if workers is not None and inspect.iscoroutinefunction(function):
             text = f"{entry_id}: async functions share one event loop: leave out pool workers"
             raise PerdureError(Kind.INVALID, text)
@@ -178,6 +169,10 @@ class PythonFunctions:
         for _, pool in old.values():
             if pool is not self._shared and id(pool) not in kept:
                 pool.retire()
+
+    def target(self, entry_id: str) -> Any:
+        """What an entry names; of a process.python its class."""
+        return self._functions[entry_id][0].function
 
     def submit(
         self,
@@ -249,11 +244,11 @@ class PythonFunctions:
             pool.close()
         self._shared.close()
         self._loop.close()
-        if self._added_path and str(self._folder) in sys.path:
-            sys.path.remove(str(self._folder))
+        if self._added_path and str(self.folder) in sys.path:
+            sys.path.remove(str(self.folder))
         for name in sys.modules.keys() - self._modules_before:
             file = getattr(sys.modules[name], "__file__", None)
-            if file is not None and self._folder in Path(file).parents:
+            if file is not None and self.folder in Path(file).parents:
                 del sys.modules[name]
 
     def _run(self, call: FunctionCall, function: Callable[[], Any]) -> None:
@@ -267,13 +262,13 @@ class PythonFunctions:
         try:
             value = function()
         except BaseException as error:
-            call.finish(Result(error=_failure(error)))
+            call.finish(Result(error=failure_of(error)))
             return
         if inspect.isawaitable(value):
             awaitable: Awaitable[Any] = value
             self._run_async(call, lambda: awaitable)
         else:
-            call.finish(_result(value))
+            call.finish(result_of(value))
 
     def _run_async(self, call: FunctionCall, function: Callable[[], Awaitable[Any]]) -> None:
         call.runs_as(self._loop.run(_await(call, function), contextvars.Context()))
@@ -285,51 +280,11 @@ async def _await(call: FunctionCall, function: Callable[[], Awaitable[Any]]) -> 
     try:
         value = await function()
     except asyncio.CancelledError as error:
-        call.finish(Result(error=call.scope.given_up or _failure(error)))
+        call.finish(Result(error=call.scope.given_up or failure_of(error)))
     except BaseException as error:
-        call.finish(Result(error=_failure(error)))
+        call.finish(Result(error=failure_of(error)))
     else:
-        call.finish(_result(value))
-
-
-def _result(value: Any) -> Result:
-    if not (isinstance(value, tuple) and len(value) == 2):
-        return Result(value)
-    value, error = value
-    if not error:
-        return Result(value)
-    if isinstance(error, BaseException):
-        return Result(error=_failure(error))
-    return Result(error=PerdureError(Kind.UNKNOWN, str(error)))
-
-
-def _failure(error: BaseException) -> PerdureError:
-    trace = _trace(error)
-    if not isinstance(error, PerdureError):
-        return PerdureError(Kind.INTERNAL, _text(error), trace=trace)
-    error.trace = error.trace or trace
-    # Frames hold the locals of the call, and the error may be kept for long.
-    error.__traceback__ = error.__cause__ = error.__context__ = None
-    return error
-
-
-def _text(error: BaseException) -> str:
-    try:
-        text = str(error)
-    except Exception:
-        text = "(its text cannot be had)"
-    return f"{type(error).__name__}: {text}"
-
-
-def _trace(error: BaseException) -> str:
-    """The traceback as Python prints it, less the frames of ours."""
-    told = traceback.TracebackException.from_exception(error)
-    each: traceback.TracebackException | None = told
-    while each is not None:
-        frames = [frame for frame in each.stack if frame.filename not in _OUR_FILES]
-        each.stack = traceback.StackSummary.from_list(frames)
-        each = each.__cause__ or each.__context__
-    return "".join(told.format())
+        call.finish(result_of(value))
 
 
 def _pool_workers(entry_id: str, pool: Mapping[str, Any]) -> int | None:

@@ -9,7 +9,7 @@ from typing import Final
 
 #: Hexadecimal digits of a serial, and of the number of a VM.
 _SERIAL: Final = 10
-_VM: Final = 3
+_VM: Final = 6
 
 #: The VM gives serials from 1, its host from here.
 HOST_SERIAL: Final = 1 << 39

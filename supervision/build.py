@@ -14,6 +14,7 @@ from hosts.deployed import Deployed
 from hosts.durable.host import WorkflowHost
 from hosts.durable.limit import PayloadLimit
 from hosts.durable.options import ONCE, retry_policy
+from hosts.functions import PythonFunctions
 from hosts.modules.stores import LmdbStore, Stores
 from hosts.process.host import ProcessHost
 from hosts.timers import Timers
@@ -22,6 +23,7 @@ from journal.kv import KeyValues
 from runtime.config.kinds import SERVICES
 from runtime.config.registry import Entry
 from runtime.config.services import families, service_dependencies
+from runtime.inbox import InboxLimit
 from runtime.routing.router import Router
 from supervision.journal_service import JournalService
 from supervision.lmdb_service import LmdbService
@@ -44,6 +46,7 @@ class Parts:
     timers: Timers
     deployed: Deployed
     stores: Stores
+    python: PythonFunctions
     #: Every service that has code of its own, by id, as it is now.
     services: dict[str, Service] = field(default_factory=dict)
     #: Numbers for the VMs of each process host, which outlive it: no PID is used again.
@@ -129,6 +132,7 @@ def _process_host(entry: Entry, parts: Parts) -> ProcessHost:
     return ProcessHost(
         entry.id,
         parts.deployed,
+        parts.python,
         parts.boot,
         parts.router,
         parts.clients,
@@ -138,6 +142,8 @@ def _process_host(entry: Entry, parts: Parts) -> ProcessHost:
         max_processes=entry.data["host"]["max_processes"],
         fuel=limits["fuel"],
         memory=limits["memory"],
+        inbox=InboxLimit(**limits["inbox"]),
+        isolated=entry.data["isolation"] == "vm",
         stop_timeout=_stop_timeout(entry),
         vm_numbers=parts.vm_numbers[entry.id],
     )
@@ -147,6 +153,7 @@ def _terminal_host(entry: Entry, parts: Parts) -> ProcessHost:
     return ProcessHost(
         entry.id,
         parts.deployed,
+        parts.python,
         parts.boot,
         parts.router,
         parts.clients,

@@ -17,7 +17,6 @@ from hosts.clients import Clients
 from hosts.deployed import Deployed
 from hosts.durable.host import WorkflowHost
 from hosts.functions import PythonFunctions
-from hosts.limits import Limits
 from hosts.modules.env import Variables
 from hosts.modules.events import EventBus
 from hosts.modules.metrics import Metrics, Sample
@@ -27,17 +26,17 @@ from hosts.modules.terminal import STANDARD, Streams, Terminal
 from hosts.process.actor import ProcessActor
 from hosts.process.host import ProcessHost
 from hosts.process.pools import FunctionPools
+from hosts.requests import Requests
 from hosts.timers import Timers, TimerThread
 from runtime.clock import Clock, SystemClock
-from runtime.codec import encode, encode_args
+from runtime.codec import encode_args
 from runtime.config.kinds import SERVICES
 from runtime.config.loader import Loaded, load
 from runtime.config.problems import ConfigurationError, Problem
 from runtime.config.registry import Registry
 from runtime.errors import Kind, PerdureError
 from runtime.ids import is_pid
-from runtime.inputs import ReplyTo, StartOptions
-from runtime.routing.router import Router, SpawnRequest
+from runtime.routing.router import Router
 from supervision.build import Parts, build_services, built_services
 from supervision.control.operations import Operations
 from supervision.control.server import ControlServer
@@ -55,14 +54,8 @@ logger = logging.getLogger(__name__)
 #: long; at this the 99th percentile is 0.4 ms (design.md).
 SWITCH_INTERVAL: Final = 0.0002
 
-#: Seconds that `send`, `spawn` and the like wait for their acknowledgement.
-ACKNOWLEDGED_WITHIN: Final = 30.0
-
 #: Seconds between CANCEL and terminate for what is no process of a process host.
 STOPPED_WITHIN: Final = 10.0
-
-#: The sender that messages from Python have.
-SENDER: Final = ""
 
 
 class Node:
@@ -140,10 +133,11 @@ class Node:
     def _build(self) -> None:
         """The services, as the owner of the data folder."""
         self.calls = Calls(self.deployed, self._python, self.router, self.clients, self.timers)
+        self._requests = Requests(self.router, self.clients, self.calls)
         self.boot = self.data.next_boot()
         parts = Parts(
             self.boot, self.router, self.clients, self.calls, self.timers, self.deployed,
-            self.stores,
+            self.stores, self._python,
         )  # fmt: skip
         self._timer_thread = TimerThread(self.timers)
         services = build_services(parts)
@@ -305,18 +299,10 @@ class Node:
 
         Raises PerdureError: what the host answered, or TIMEOUT.
         """
-        start: StartOptions = {}
-        if context is not None:
-            start["context"] = encode(dict(context))
-        if terminal is not None:
-            start["terminal"] = terminal
-        request = SpawnRequest(id, host, encode_args(args), start, name, dict(options or {}), key)
-
-        def ask(reply: ReplyTo) -> None:
-            start["reply"] = reply
-            self.router.spawn(request)
-
-        return str(self.clients.ask(ask, ACKNOWLEDGED_WITHIN, f"spawn of {id} on {host}"))
+        return self._requests.spawn(
+            id, host, encode_args(args),
+            name=name, context=context, options=options, key=key, terminal=terminal,
+        )  # fmt: skip
 
     def send(self, dest: str, topic: str, *payload: Any, key: str | None = None) -> None:
         """Send a message to a PID or name. To a workflow it is on disk when this returns.
@@ -326,16 +312,7 @@ class Node:
 
         Raises PerdureError NOT_FOUND, INVALID for a topic that starts with @, or TIMEOUT.
         """
-        if not topic or topic.startswith("@"):
-            raise PerdureError(
-                Kind.INVALID, f'topic "{topic}": use a text that does not start with @'
-            )
-        args = encode_args(payload)
-        self.clients.ask(
-            lambda reply: self.router.send(dest, topic, SENDER, args, reply, key),
-            ACKNOWLEDGED_WITHIN,
-            f"send to {dest}",
-        )
+        self._requests.send(dest, topic, encode_args(payload), key)
 
     def result(self, pid: str, timeout: float | None = None) -> Any:
         """Wait for the end of a process or workflow; what it returned.
@@ -366,32 +343,15 @@ class Node:
         """
         if self._stopped:
             raise PerdureError(Kind.UNAVAILABLE, "the node was stopped")
-        inherited = encode(dict(context)) if context is not None else None
-        payload = encode_args(args)
-        limits = Limits(total=None if timeout is None else int(timeout * 1e9))
-
-        def ask(reply: ReplyTo) -> None:
-            def done(ok: bool, value: bytes) -> None:
-                self.router.answer(reply, value, ok)
-
-            self.calls.attempt(id, payload, inherited, done, limits)
-
-        return self.clients.ask(ask, None, f"call of {id}")
+        return self._requests.call(id, args, timeout, context)
 
     def cancel(self, pid: str, reason: str = "") -> None:
         """Ask a process or workflow to end: it gets a CANCEL event. Raises PerdureError."""
-        self._control(pid, "cancel", reason)
+        self._requests.control("cancel", pid, reason)
 
     def terminate(self, pid: str) -> None:
         """End a process or workflow at once. Raises PerdureError."""
-        self._control(pid, "terminate", None)
-
-    def _control(self, pid: str, verb: str, reason: str | None) -> None:
-        self.clients.ask(
-            lambda reply: self.router.control(pid, verb, SENDER, reason, reply),
-            ACKNOWLEDGED_WITHIN,
-            f"{verb} of {pid}",
-        )
+        self._requests.control("terminate", pid)
 
     def actor(self, pid: str) -> pykka.ActorRef[ProcessActor]:
         """A Pykka ActorRef of a process: tell, ask, stop, is_alive. See `ProcessActor`.
@@ -425,7 +385,8 @@ class Node:
         """The node at a glance.
 
         Keys: `boot` (number), `uptime` (seconds), `processes` (how many), `dead_letters` (messages
-        that found nobody since the start; their senders were told).
+        that found nobody since the start; their senders were told), `full_inboxes` (by host, the
+        messages that a limit on inboxes refused or dropped since the start; only hosts with some).
         """
         hosts = [each for each in self._parts.services.values() if isinstance(each, ProcessHost)]
         return {
@@ -433,6 +394,7 @@ class Node:
             "uptime": self.uptime,
             "processes": sum(host.population for host in hosts),
             "dead_letters": self.router.dead_letters,
+            "full_inboxes": {host.id: host.dropped for host in hosts if host.dropped},
         }
 
     def metrics(self) -> list[Sample]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+from hosts.api import resolve_class
 from hosts.definitions import LUA_KINDS, definitions, with_imports
 from hosts.functions import PythonFunction, PythonFunctions
 from hosts.modules import metrics
@@ -45,17 +46,23 @@ def preflight(
     problems += _shared_journals(registry)
     problems += _shared_names(registry)
     functions: dict[str, PythonFunction] = {}
-    for entry in registry.of_kind("function.python"):
+    for entry in registry.of_kind("function.python", "process.python"):
         if touched is not None and entry.id not in touched:
             functions[entry.id] = running[entry.id]
             continue
         try:
-            prepared = python.prepare(entry.id, entry.data["target"], entry.data["pool"])
-            functions[entry.id] = prepared
+            functions[entry.id] = _prepared(entry, python)
         except PerdureError as error:
             hint = _place_of(error) or "correct the target"
             problems.append(_problem(entry, error.message, hint))
     return Preflight(problems, functions)
+
+
+def _prepared(entry: Entry, python: PythonFunctions) -> PythonFunction:
+    target = entry.data["target"]
+    if entry.kind == "process.python":
+        return PythonFunction(resolve_class(entry.id, target, python.folder), None)
+    return python.prepare(entry.id, target, entry.data["pool"])
 
 
 def _lua_problems(registry: Registry, touched: frozenset[str] | None) -> Iterator[Problem]:

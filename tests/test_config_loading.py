@@ -304,23 +304,6 @@ def test_fields_of_the_wippy_runtime_are_accepted_with_a_warning(tmp_path: Path)
     assert "security" not in registry.get("app:h").data["lifecycle"]
 
 
-def test_fields_that_nothing_acts_on_yet_are_checked_and_left_out_with_a_warning(
-    tmp_path: Path,
-) -> None:
-    entries = """
-- {name: h, kind: process.host, limits: {inbox: {size: 9}}}
-- {name: j, kind: journal.lmdb, path: j, retention: 7d, payload_limit: 1MB}
-"""
-    registry, warnings, _ = loaded(tmp_path, entries)
-    file = tmp_path / "app.yaml"
-    assert [str(each) for each in warnings] == [
-        f"{file}:{line}: app:{field}: nothing acts on it yet"
-        for line, field in ((5, "h: limits.inbox"),)
-    ]
-    assert "inbox" not in registry.get("app:h").data["limits"]
-    assert registry.get("app:j").data.keys() == {"path", "retention", "payload_limit", "lifecycle"}
-
-
 @pytest.mark.parametrize(
     ("entry", "starts"),
     [

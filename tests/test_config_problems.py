@@ -131,8 +131,8 @@ CASES: dict[str, tuple[str, list[str]]] = {
         ],
     ),
     "a choice of later": (
-        "- {name: h, kind: process.host, isolation: vm}",
-        ['app.yaml:3: app:h: isolation: "vm" is not available in this version; use shared'],
+        "- {name: f, kind: function.python, target: 'a:b', pool: {type: process}}",
+        ['app.yaml:3: app:f: pool.type: "process" is not available in this version; use thread'],
     ),
     "bad shapes": (
         "- {name: f, kind: function.lua, source: x, modules: time, imports: [a], pool: 3, meta: 1}",

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from hosts.functions import FunctionCall, PythonFunction, PythonFunctions, Result
+from hosts.functions import FunctionCall, PythonFunction, PythonFunctions
 from hosts.limits import Limits
+from hosts.outcomes import Result
 from runtime.api import ctx, heartbeat
 from runtime.errors import Kind, PerdureError
 from tests.clock import FakeClock, S

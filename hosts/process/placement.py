@@ -24,6 +24,7 @@ class Placement:
         self.most = most
         self._live = [0] * vms
         self._coming = [0] * vms
+        self._outside = 0
         self._open = True
         self._lock = threading.Lock()
 
@@ -34,14 +35,28 @@ class Placement:
         least, everything else to the one with the least.
         """
         with self._lock:
-            loads = self._loads()
-            if self.most and sum(loads) >= self.most:
+            if self._full():
                 return None
+            loads = self._loads()
             least = min(loads)
             if parent is None or loads[parent] > 2 * least:
                 parent = loads.index(least)
             self._coming[parent] += 1
             return parent
+
+    def admit(self) -> bool:
+        """A process comes that lives in none of the VMs; false when the host is full."""
+        with self._lock:
+            if self._full():
+                return False
+            self._outside += 1
+            return True
+
+    def leave(self) -> int:
+        """One that was admitted is over; the number of processes in the whole host."""
+        with self._lock:
+            self._outside -= 1
+            return self._total()
 
     def give_back(self, vm: int) -> None:
         """What was placed there is not going to come."""
@@ -56,7 +71,7 @@ class Placement:
         with self._lock:
             self._live[vm] = live
             self._coming[vm] -= arrived
-            return sum(self._loads())
+            return self._total()
 
     def room(self, vm: int) -> int:
         """How many processes a VM may hold before it has to ask where the next one goes.
@@ -73,13 +88,19 @@ class Placement:
         """No VM makes a process without asking from now on; the number there is."""
         with self._lock:
             self._open = False
-            return sum(self._loads())
+            return self._total()
 
     @property
     def population(self) -> int:
         """Processes in the whole host."""
         with self._lock:
-            return sum(self._loads())
+            return self._total()
+
+    def _total(self) -> int:
+        return sum(self._loads()) + self._outside
+
+    def _full(self) -> bool:
+        return self.most > 0 and self._total() >= self.most
 
     def _loads(self) -> list[int]:
         return [live + coming for live, coming in zip(self._live, self._coming, strict=True)]

@@ -1,6 +1,6 @@
 """Ties: who outside of a VM is to hear of the end of what lives in it.
 
-The VM tells them itself. When it is lost with all that it knew, this is what is left.
+A VM tells them itself. When it is lost with all that it knew, this is what is left.
 """
 
 from __future__ import annotations
@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from runtime import commands as c
-from runtime.inputs import Input, ReplyTo
-from runtime.routing.router import reply_of
+from runtime import inputs
+from runtime.codec import decode, encode
+from runtime.inputs import Input, ReplyTo, StartOptions
+from runtime.routing.router import Router, reply_of
 
 #: Control verb -> (field of the tie, whether it is added).
 _TYING = {
@@ -59,19 +61,50 @@ class Ties:
                 self._tie(command.pid, command.verb, command.dest)
 
     def _started(self, item: Input) -> None:
-        options = item[4]
-        watchers, links = options.get("watchers", ()), options.get("links", ())
-        if item[1] is not None and (watchers or links or "outcome" in options):
-            tie = self.by_pid.setdefault(item[1], Tie())
-            tie.watchers.update(watchers)
-            tie.links.update(links)
-            if "outcome" in options:
-                tie.outcomes.append(options["outcome"])
+        tie = tie_of_start(item[4])
+        if item[1] is not None and (tie.watchers or tie.links or tie.outcomes):
+            self.by_pid[item[1]] = tie
 
     def _tie(self, pid: str, verb: str, other: str) -> None:
-        field, add = _TYING[verb]
-        if add:
-            peers: set[str] = getattr(self.by_pid.setdefault(pid, Tie()), field)
-            peers.add(other)
+        if verb in ("monitor", "link"):
+            tie_with(self.by_pid.setdefault(pid, Tie()), verb, other)
         elif pid in self.by_pid:
-            getattr(self.by_pid[pid], field).discard(other)
+            tie_with(self.by_pid[pid], verb, other)
+
+
+def tie_of_start(options: StartOptions) -> Tie:
+    """Whom a process is tied to from its start."""
+    tie = Tie()
+    tie.watchers.update(options.get("watchers", ()))
+    tie.links.update(options.get("links", ()))
+    if "outcome" in options:
+        tie.outcomes.append(options["outcome"])
+    return tie
+
+
+def tie_with(tie: Tie, verb: str, other: str) -> None:
+    """monitor, unmonitor, link or unlink."""
+    field, add = _TYING[verb]
+    peers: set[str] = getattr(tie, field)
+    if add:
+        peers.add(other)
+    else:
+        peers.discard(other)
+
+
+def tell_end(router: Router, at: int, pid: str, tie: Tie, ok: bool, value: bytes) -> None:
+    """Tell everyone outside of the end of a process.
+
+    Args:
+        at: ns since the epoch.
+        value: its encoded result, or error when not ok.
+    """
+    event = {"from": pid, "at": at, "result": {"value" if ok else "error": decode(value)}}
+    for reply in tie.outcomes:
+        router.answer(reply, value, ok)
+    for watcher in sorted(tie.watchers):
+        router.deliver(inputs.signal(watcher, encode({"kind": "pid.exit", **event})))
+    # A normal end is no event to those linked to a process.
+    kind = "unlink" if ok else "pid.link.down"
+    for peer in sorted(tie.links):
+        router.deliver(inputs.signal(peer, encode({"kind": kind, **event})))

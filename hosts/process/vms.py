@@ -4,20 +4,52 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from hosts.deployed import Deployed
 from hosts.performer import Performer
 from hosts.pids import HOST_SERIAL, pid_of, vm_of, vm_prefix
 from hosts.process.placement import UNLIMITED
+from hosts.process.ties import tell_end
 from hosts.process.worker import Loss, ProcessWorker
 from runtime import commands as c
-from runtime import inputs
 from runtime.clock import Clock
 from runtime.codec import encode
 from runtime.errors import Kind, PerdureError
+from runtime.inbox import NO_LIMIT, InboxLimit
 from runtime.inputs import Input
 from runtime.lua.machine import Machine
 from runtime.routing.router import Router, reply_of
+
+
+class Home(Protocol):
+    """Where processes live: a VM, or the threads of those in Python."""
+
+    @property
+    def prefix(self) -> str:
+        """How its PIDs begin."""
+        ...
+
+    @property
+    def post(self) -> Callable[[Input], None]:
+        """Its way in, from any thread; see `put`."""
+        ...
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended: what comes then is handled by `flush`."""
+        ...
+
+    def flush(self) -> None:
+        """Answer what nobody else is going to look at."""
+        ...
+
+
+def put(home: Home, item: Input) -> None:
+    """Bring an input there. One that comes too late is refused, and never lost."""
+    home.post(item)
+    if home.over:
+        home.flush()
 
 
 class Vms:
@@ -30,6 +62,8 @@ class Vms:
         performer: does what the VMs ask for; hears of what ended with a lost VM.
         fuel: instructions that a slot may run without waiting; 0 for no limit.
         memory: bytes of a VM at which what grew it is killed; half more is its hard cap.
+        inbox: how many messages may wait for a process.
+        isolated: whether `memory` is the hard cap itself.
         numbers: where its VMs get their numbers, no number twice in a boot for the same host.
     """
 
@@ -44,6 +78,8 @@ class Vms:
         *,
         fuel: int,
         memory: int,
+        inbox: InboxLimit = NO_LIMIT,
+        isolated: bool = False,
         numbers: Iterator[int] | None = None,
     ) -> None:
         self.workers: list[ProcessWorker] = []
@@ -55,7 +91,10 @@ class Vms:
         self._performer = performer
         self._fuel = fuel
         self._memory = memory
-        self._by_prefix: dict[str, ProcessWorker] = {}
+        self._inbox = inbox
+        self._cap = memory if isolated else memory + memory // 2
+        self._dropped = 0
+        self._by_prefix: dict[str, Home] = {}
         self._numbers = numbers or itertools.count()
         self._serials = itertools.count(HOST_SERIAL)
 
@@ -70,6 +109,7 @@ class Vms:
         def lost(loss: Loss) -> None:
             # The new VM, if any, has its PIDs by now; those of the lost one find it as well, and
             # it knows none of them.
+            self._dropped += loss.dropped
             if worker in self.workers:
                 self._by_prefix[worker.prefix] = worker
             else:
@@ -94,6 +134,11 @@ class Vms:
         worker.launch()
         return worker
 
+    @property
+    def dropped(self) -> int:
+        """Messages that full inboxes dropped or refused."""
+        return self._dropped + sum(worker.dropped for worker in list(self.workers))
+
     def end(self) -> None:
         """End all workers, and what is in them."""
         workers, self.workers = self.workers, []
@@ -107,20 +152,36 @@ class Vms:
     def dismiss(self, worker: ProcessWorker) -> None:
         """End one worker, in which nothing runs."""
         self.workers.remove(worker)
+        self._by_prefix.pop(worker.prefix, None)
         self._deployed.leave(worker)
         worker.end()
 
-    def of(self, pid: str) -> ProcessWorker | None:
-        """The worker of a PID, or None."""
+    def of(self, pid: str) -> Home | None:
+        """Where a PID lives, or None."""
         return self._by_prefix.get(vm_of(pid))
 
-    def new_pid(self, worker: ProcessWorker) -> str:
+    def homes(self) -> set[Home]:
+        """All places where something can live."""
+        return set(self._by_prefix.values())
+
+    def new_pid(self, home: Home) -> str:
         """A PID for what is going to be started there."""
-        return pid_of(worker.prefix, next(self._serials))
+        return pid_of(home.prefix, next(self._serials))
+
+    def new_prefix(self) -> str:
+        """How the PIDs of one more VM begin."""
+        return vm_prefix(self._host_id, self._boot, next(self._numbers))
+
+    def add(self, home: Home) -> None:
+        """A place that is no VM, until `end`."""
+        self._by_prefix[home.prefix] = home
 
     def _machine(self) -> tuple[str, Machine]:
-        prefix = vm_prefix(self._host_id, self._boot, next(self._numbers))
-        machine = Machine(self._host_id, prefix, self._clock, fuel=self._fuel, memory=self._memory)
+        prefix = self.new_prefix()
+        machine = Machine(
+            self._host_id, prefix, self._clock,
+            fuel=self._fuel, memory=self._memory, cap=self._cap, inbox=self._inbox,
+        )  # fmt: skip
         machine.define(self._deployed.definitions)
         return prefix, machine
 
@@ -133,13 +194,7 @@ class Vms:
             self._performer.ended(c.Ended(pid, False, failure))
         router.names.release_all(loss.prefix)
         for pid, tie in loss.ties.items():
-            event = {"from": pid, "at": self._clock.wall(), "result": {"error": loss.error}}
-            for watcher in sorted(tie.watchers):
-                router.deliver(inputs.signal(watcher, encode({"kind": "pid.exit", **event})))
-            for peer in sorted(tie.links):
-                router.deliver(inputs.signal(peer, encode({"kind": "pid.link.down", **event})))
-            for reply in tie.outcomes:
-                router.answer(reply, failure, ok=False)
+            tell_end(router, self._clock.wall(), pid, tie, False, failure)
         for item in loss.inputs:
             self._refuse(item, loss.error)
 

@@ -31,6 +31,8 @@ class Loss(NamedTuple):
     #: What it got and did not get to.
     inputs: list[Input]
     error: PerdureError
+    #: Messages that its inboxes dropped or refused.
+    dropped: int = 0
 
 
 class ProcessWorker(VmWorker):
@@ -109,7 +111,8 @@ class ProcessWorker(VmWorker):
     def left_over(self, items: list[Item]) -> None:
         batch = _inputs(items)
         error = PerdureError(Kind.CANCELED, f"{self.name} was stopped")
-        self._on_lost(Loss(self.prefix, self._ties.by_pid, batch, error))
+        ties, self._ties = self._ties, Ties()
+        self._on_lost(Loss(self.prefix, ties.by_pid, batch, error, self._count_dropped()))
         self._ended.set()
 
     def _close(self) -> None:
@@ -119,8 +122,18 @@ class ProcessWorker(VmWorker):
         arrived = sum(item[0] == "start" for item in batch)
         self._on_turn(self.index, self._machine.live, arrived)
 
+    @property
+    def dropped(self) -> int:
+        """Messages that full inboxes dropped or refused in this VM."""
+        return self._machine.dropped
+
+    def _count_dropped(self) -> int:
+        """The same, once: it is told with the loss of the VM."""
+        dropped, self._machine.dropped = self._machine.dropped, 0
+        return dropped
+
     def _replace(self, batch: list[Input], error: PerdureError) -> None:
-        loss = Loss(self.prefix, self._ties.by_pid, batch, error)
+        loss = Loss(self.prefix, self._ties.by_pid, batch, error, self._count_dropped())
         self._ties = Ties()
         self._told = UNLIMITED
         self.prefix, self._machine = self._make_machine()

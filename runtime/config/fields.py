@@ -101,15 +101,13 @@ class Field:
     """One field of a record.
 
     `default` is in YAML notation, as a user would write it; None is none. For a record, {} stands
-    for one of defaults. A field that comes `later` is checked like the others, and left out with a
-    warning: nothing acts on it yet.
+    for one of defaults.
     """
 
     type: Type
     default: Any = None
     doc: str = ""
     required: bool = False
-    later: bool = False
 
 
 @dataclass(frozen=True)
@@ -142,16 +140,10 @@ class Record:
                 place.at(name).reject(item, f"it is another name of {real}", "write one of them")
             elif item.value is not None or isinstance(self.fields[real].type, Anything):
                 given[real] = (name, item)
-        values = {
+        return {
             name: self._field(name, each, given.get(name), node, place)
             for name, each in self.fields.items()
         }
-        for name, each in self.fields.items():
-            if each.later:
-                del values[name]
-                if name in given:
-                    place.at(given[name][0]).warn(given[name][1], "nothing acts on it yet")
-        return values
 
     def _field(
         self,

@@ -28,6 +28,7 @@ from runtime.config.scalars import (
     Source,
     Text,
 )
+from runtime.inbox import POLICIES
 
 #: The modules that an entry can list.
 MODULES: Final = (
@@ -68,11 +69,13 @@ SERVICES: Final = frozenset(
     }
 )
 
+#: Kinds of entries that a process host runs.
+PROCESS_KINDS: Final = ("process.lua", "process.python")
+
 #: Kinds that are known and refused, with what to do instead.
 LATER: Final = {
     "temporal.client": "only a journal.lmdb client is supported so far: make the client a"
     " journal.lmdb with a path",
-    "process.python": "use process.lua, or a function.python that it calls",
 }
 
 
@@ -99,6 +102,10 @@ class Alias(Plain):
 
 def _ref(*kinds: str) -> Ref:
     return Ref(frozenset(kinds))
+
+
+def _target(form: str) -> Field:
+    return Field(Text(r"[^\W\d]\w*(\.\w+)*:[^\W\d]\w*(\.\w+)*", form), doc=form, required=True)
 
 
 _CPUS = os.cpu_count() or 1
@@ -222,11 +229,7 @@ KINDS: Final[Mapping[str, EntryKind]] = {
         "a function in Python, sync or async",
         Record(
             {
-                "target": Field(
-                    Text(r"[^\W\d]\w*(\.\w+)*:[^\W\d]\w*(\.\w+)*", "package.module:callable"),
-                    doc="package.module:callable",
-                    required=True,
-                ),
+                "target": _target("package.module:callable"),
                 "pool": Field(
                     Record(
                         {
@@ -249,6 +252,10 @@ KINDS: Final[Mapping[str, EntryKind]] = {
     ),
     "process.lua": EntryKind(
         "an actor in Lua", Record({**_CODE, "method": _METHOD}, ignored=_IGNORED_IN_CODE)
+    ),
+    "process.python": EntryKind(
+        "an actor in Python",
+        Record({"target": _target("package.module:Class")}, ignored=_IGNORED_IN_CODE),
     ),
     "workflow.lua": EntryKind(
         "a durable workflow in Lua",
@@ -287,9 +294,9 @@ KINDS: Final[Mapping[str, EntryKind]] = {
                     {},
                 ),
                 "isolation": Field(
-                    Choice(("shared",), later=("vm",)),
+                    Choice(("shared", "vm")),
                     "shared",
-                    "shared: many processes in one VM",
+                    "vm: each process has a VM of its own, with limits.memory as its cap",
                 ),
                 "limits": Field(
                     Record(
@@ -301,16 +308,19 @@ KINDS: Final[Mapping[str, EntryKind]] = {
                             "inbox": Field(
                                 Record(
                                     {
-                                        "size": Field(Integer(), 0, "messages; 0: no limit"),
+                                        "size": Field(
+                                            Integer(),
+                                            0,
+                                            "messages that wait for one process; 0: no limit",
+                                        ),
                                         "policy": Field(
-                                            Choice(("reject", "drop_oldest"), "inbox policy"),
+                                            Choice(POLICIES, "inbox policy"),
                                             "reject",
                                             "what a message to a full inbox does",
                                         ),
                                     }
                                 ),
                                 {},
-                                later=True,
                             ),
                         }
                     ),
@@ -324,7 +334,9 @@ KINDS: Final[Mapping[str, EntryKind]] = {
         "a process that is kept running",
         _service(
             {
-                "process": Field(_ref("process.lua"), doc="id of a process.lua", required=True),
+                "process": Field(
+                    _ref(*PROCESS_KINDS), doc="id of a process.lua or process.python", required=True
+                ),
                 "host": Field(_ref("process.host"), doc="id of a process.host", required=True),
                 "input": Field(ListOf(Anything()), [], "its arguments"),
             },

@@ -24,6 +24,7 @@ from runtime.clock import Clock
 from runtime.codec import encode
 from runtime.commands import Command, decode_commands
 from runtime.errors import Kind, PerdureError
+from runtime.inbox import NO_LIMIT, InboxLimit
 from runtime.inputs import Input
 from runtime.lua.bridge import FUNCTIONS, guarded
 
@@ -83,7 +84,9 @@ class Machine:
         clock: where `time.now` of processes comes from.
         fuel: Lua instructions that a slot may run without yielding, or 0 for no limit.
         payload_limit: bytes that what a workflow sends out may have, or 0 for no limit.
-        memory: bytes at which the process that grew the VM is killed. The hard cap is half more.
+        memory: bytes at which the process that grew the VM is killed.
+        cap: bytes that the VM can have at all; by default half more than `memory`.
+        inbox: how many messages may wait for a process.
     """
 
     def __init__(
@@ -95,11 +98,15 @@ class Machine:
         fuel: int = 100_000_000,
         memory: int = 1 << 30,
         payload_limit: int = 0,
+        cap: int | None = None,
+        inbox: InboxLimit = NO_LIMIT,
     ) -> None:
-        self._cap = memory + memory // 2
+        self._cap = memory + memory // 2 if cap is None else cap
         self._limit = 0  # bytes that Lua may hold now; 0: no limit
         #: Processes in it after the last step.
         self.live = 0
+        #: Messages that full inboxes dropped or refused.
+        self.dropped = 0
         lua = LuaRuntime(
             encoding=None,
             unpack_returned_tuples=True,
@@ -116,6 +123,8 @@ class Machine:
         shared[b"fuel"] = fuel or False
         shared[b"memory_limit"] = memory // 1024
         shared[b"payload_limit"] = payload_limit or (1 << 62)
+        shared[b"inbox_size"] = inbox.size or False
+        shared[b"inbox_policy"] = inbox.policy.encode()
         shared[b"wall"] = clock.wall  # a bare integer: it can neither fail nor outgrow the VM
         # Lua must not hold the machine: neither collector sees a cycle through both.
         weak = weakref.proxy(self)
@@ -149,12 +158,13 @@ class Machine:
         self._limit = self._cap
         self._limit_memory(self._cap)
         try:
-            more, commands, self.live = self._run(budget)
+            more, commands, self.live, dropped = self._run(budget)
         except LuaMemoryError as error:
             raise OutOfMemoryError(f"the VM grew past {self._cap} bytes") from error
         finally:
             self._limit = 0
             self._limit_memory(0)
+        self.dropped += dropped
         return bool(more), decode_commands(commands)
 
     def define(self, entries: Mapping[str, Definition], gone: Sequence[str] = ()) -> None:

@@ -1,7 +1,8 @@
 -- The boundary: inputs in, commands out, both as msgpack; one crossing serves many slots.
 --
 -- Inputs are arrays [op, pid, …], see runtime/inputs.py. step(bytes, budget) applies them, runs what became
--- ready, and returns whether something is left to run, the commands, and how many processes there are.
+-- ready, and returns whether something is left to run, the commands, how many processes there are, and how many
+-- messages full inboxes dropped or refused.
 local S = ...
 local ipairs, concat = ipairs, table.concat
 local decode = S.decode
@@ -50,8 +51,11 @@ function inputs.message(pid, topic, from, args, reply_pid, reply_seq)
     S.emit_dead_letter(pid, topic, from)
     return reply(reply_pid, reply_seq, false, not_found(pid))
   end
-  S.deliver(slot, topic, from, S.decode_payload(args))
-  reply(reply_pid, reply_seq, true, true)
+  if S.deliver(slot, topic, from, S.decode_payload(args)) then
+    reply(reply_pid, reply_seq, true, true)
+  else
+    reply(reply_pid, reply_seq, false, S.inbox_full(pid))
+  end
 end
 
 function inputs.answer(pid, seq, ok, value)
@@ -154,7 +158,9 @@ function S.step(bytes, budget)
   for i = 1, #batch do apply(batch[i]) end
   local more = S.run_slice(budget)
   if not more then more = S.dismiss() end
-  return more, S.take_commands(), S.live
+  local dropped = S.dropped
+  S.dropped = 0
+  return more, S.take_commands(), S.live, dropped
 end
 
 -- What a source offers, for a check before anything starts. Its chunk runs as a step of a workflow of which nothing

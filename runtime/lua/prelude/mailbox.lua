@@ -4,7 +4,11 @@
 -- came before its listener are handed to it when it is made, so that a send right after a spawn cannot
 -- miss a listener which the new process is about to make.
 --
--- S.deliver(slot, topic, from, count, value, is_table)   as for S.new_message
+-- At most S.inbox_size messages wait in the inbox and at each listener (false: no limit). S.inbox_policy says what
+-- becomes of one more, and S.dropped counts them.
+--
+-- S.deliver(slot, topic, from, count, value, is_table) -> taken   as for S.new_message
+-- S.inbox_full(pid) -> the error for the sender of one that was not taken
 -- S.deliver_event(slot, event)    a table with kind, from, and `at` in ns, which becomes a Time
 local S = ...
 local next, type = next, type
@@ -13,7 +17,10 @@ local new_channel, handle_of, channel_of, feed = S.new_channel, S.handle_of, S.c
 local new_message = S.new_message
 local process = S.process
 
-function S.deliver(slot, topic, from, count, value, is_table)
+S.dropped = 0
+local SIZE <const>, POLICY <const> = S.inbox_size, S.inbox_policy
+
+local function deliver(slot, topic, from, count, value, is_table)
   local listeners = slot.listeners
   local listener = listeners and listeners[topic]
   if listener then
@@ -22,7 +29,7 @@ function S.deliver(slot, topic, from, count, value, is_table)
     else
       feed(listener.channel, new_message(topic, from, count, value, is_table))
     end
-    return
+    return true
   end
   local inbox = slot.inbox
   if not inbox then
@@ -30,6 +37,25 @@ function S.deliver(slot, topic, from, count, value, is_table)
     slot.inbox = inbox
   end
   feed(inbox, new_message(topic, from, count, value, is_table))
+  return true
+end
+
+local function deliver_within_limit(slot, topic, ...)
+  local listener = slot.listeners and slot.listeners[topic]
+  local channel = listener and listener.channel or not listener and slot.inbox
+  if channel and S.waiting(channel) >= SIZE then
+    S.dropped = S.dropped + 1
+    if POLICY ~= "drop_oldest" then return POLICY == "drop_newest" end
+    S.try_receive(channel)
+  end
+  return deliver(slot, topic, ...)
+end
+
+S.deliver = SIZE and deliver_within_limit or deliver
+
+function S.inbox_full(pid)
+  local text = "the inbox of " .. pid .. " is full: " .. SIZE .. " messages wait (limits.inbox.size of its host)"
+  return S.new_error("RateLimited", text, true)
 end
 
 local function events_of(slot)

@@ -44,8 +44,9 @@ function process.send(dest, topic, ...)
       if not count then return nil, value end
     end
     S.busy = true
-    deliver(target, topic, slot.pid or pid_of(slot), count, value, is_table)
+    local taken = deliver(target, topic, slot.pid or pid_of(slot), count, value, is_table)
     S.busy = false
+    if not taken then return nil, S.inbox_full(dest) end
     return true
   end
   local args, err = S.encode_outgoing("the message ", topic, ...)

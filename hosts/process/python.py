@@ -1,0 +1,258 @@
+"""The Python processes of a host: what a VM does for those in Lua, for actors with threads.
+
+Like a VM worker it has a prefix of its PIDs and a `post` for inputs. It has no thread: inputs are
+applied one after the other by whoever comes with one, and code of users runs on the threads of the
+processes only.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from pykka._envelope import Envelope
+
+from hosts.api import Event, Home, Process, live
+from hosts.calls import Calls
+from hosts.clients import Clients
+from hosts.functions import PythonFunctions
+from hosts.inbox import Inbox, Message
+from hosts.outcomes import encode_error
+from hosts.process.ties import Tie, tell_end, tie_of_start, tie_with
+from hosts.requests import Requests
+from runtime import commands as c
+from runtime.api import CallScope
+from runtime.clock import Clock
+from runtime.codec import decode, decode_args, encode
+from runtime.errors import Kind, PerdureError
+from runtime.inbox import InboxLimit, inbox_full
+from runtime.inputs import Input, StartOptions
+from runtime.routing.router import TRUE, Router, reply_of
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Slot:
+    entry: str
+    parent: str
+    cls: type[Process]
+    home: Home
+    scope: CallScope
+    tie: Tie
+
+
+class PythonProcesses:
+    """Safe to call from any thread.
+
+    Args:
+        prefix: how the PIDs begin.
+        targets: the classes of the process.python entries.
+        on_ended: told of every end, before anybody else.
+        on_left: told then, that there is one less.
+    """
+
+    def __init__(
+        self,
+        prefix: str,
+        targets: PythonFunctions,
+        router: Router,
+        clients: Clients,
+        calls: Calls,
+        clock: Clock,
+        limit: InboxLimit,
+        on_ended: Callable[[c.Ended], None],
+        on_left: Callable[[], None],
+    ) -> None:
+        self.prefix = prefix
+        #: Messages that full inboxes of processes that have ended dropped or refused.
+        self._dropped = 0
+        self._targets = targets
+        self._router = router
+        self._clients = clients
+        self._calls = calls
+        self._clock = clock
+        self._limit = limit
+        self._on_ended = on_ended
+        self._on_left = on_left
+        self._slots: dict[str, _Slot] = {}
+        self._inputs: deque[Input] = deque()
+        self._turn = threading.Lock()
+        self._appliers: dict[str, Callable[..., None]] = {
+            "start": self._start,
+            "message": self._message,
+            "control": self._control,
+            "control_all": self._control_all,
+            "signal": self._signal,
+            "name": self._name,
+            "list": self._list,
+            "ended": self._end,
+        }
+
+    over = False
+
+    def flush(self) -> None:
+        """It is never over."""
+
+    @property
+    def dropped(self) -> int:
+        """Messages that full inboxes dropped or refused."""
+        waiting = list(self._slots.values())
+        return self._dropped + sum(each.home.inbox.dropped for each in waiting)
+
+    def post(self, item: Input) -> None:
+        """Apply an input, behind those that are being applied."""
+        self._inputs.append(item)
+        while self._inputs and self._turn.acquire(blocking=False):
+            try:
+                while self._inputs:
+                    self._apply(self._inputs.popleft())
+            finally:
+                self._turn.release()
+
+    def _apply(self, item: Input) -> None:
+        kind, pid = item[0], item[1]
+        slot = self._slots.get(pid)
+        try:
+            if slot is None and kind in ("message", "control", "name"):
+                if kind == "message":
+                    self._router.dead_letter(pid, item[2], item[3])
+                gone = PerdureError(Kind.NOT_FOUND, f"process not found: {pid}")
+                self._router.refuse(reply_of(item), gone)
+            elif slot is not None or kind in ("start", "control_all", "list"):
+                self._appliers[kind](slot, item)
+        except Exception:
+            logger.exception("%s: cannot apply %r", pid, item)
+
+    # Births and ends ------------------------------------------------------------------------------
+
+    def _start(self, _: None, item: Input) -> None:
+        pid, entry, args = item[1], item[2], item[3]
+        options: StartOptions = item[4]
+        context = decode(options["context"]) if "context" in options else {}
+        inbox = Inbox(self._limit)
+        requests = Requests(self._router, self._clients, self._calls, pid, context or {})
+        home = Home(pid, inbox, requests, lambda value, error: self.post(_ended(pid, value, error)))
+        slot = _Slot(
+            entry, options.get("parent", ""), self._targets.target(entry), home,
+            CallScope(context or {}), tie_of_start(options),
+        )  # fmt: skip
+        self._slots[pid] = slot
+        for topic, payload in options.get("messages", ()):
+            inbox.offer(Message(topic, slot.parent, payload))
+        begin = threading.Event()
+        try:
+            threading.Thread(
+                target=_run, args=(slot, begin, partial(slot.cls, *decode_args(args))),
+                name=f"{entry} {pid}", daemon=True,
+            ).start()  # fmt: skip
+        except RuntimeError as error:
+            refusal = PerdureError(Kind.UNAVAILABLE, f"no thread for {entry}: {error}", True)
+            self._end(slot, ["ended", pid, False, encode(refusal)])
+            self._router.refuse(options.get("reply"), refusal)
+            return
+        # Whoever spawned it knows its PID before it does anything.
+        self._router.answer(options.get("reply"), encode(pid))
+        begin.set()
+
+    def _end(self, slot: _Slot, item: Input) -> None:
+        _, pid, ok, value = item
+        del self._slots[pid]
+        self._dropped += slot.home.inbox.dropped
+        canceled = PerdureError(Kind.CANCELED, f"{pid} has ended")
+        slot.scope.given_up = canceled
+        slot.home.requests.close(canceled)
+        slot.home.inbox.end()
+        # Counted first: whoever hears of an end may at once spawn in its place.
+        self._on_left()
+        self._on_ended(c.Ended(pid, ok, value))
+        tell_end(self._router, self._clock.wall(), pid, slot.tie, ok, value)
+
+    # Inputs ---------------------------------------------------------------------------------------
+
+    def _message(self, slot: _Slot, item: Input) -> None:
+        reply = reply_of(item)
+        if slot.home.inbox.offer(Message(item[2], item[3], item[4])):
+            self._router.answer(reply)
+        else:
+            self._router.refuse(reply, inbox_full(item[1], self._limit.size))
+
+    def _control(self, slot: _Slot, item: Input) -> None:
+        pid, verb, sender, reason = item[1:5]
+        self._do(slot, pid, verb, sender, reason)
+        self._router.answer(reply_of(item), TRUE)
+
+    def _control_all(self, _: None, item: Input) -> None:
+        for pid, slot in list(self._slots.items()):
+            self._do(slot, pid, item[2], "", item[3])
+
+    def _do(self, slot: _Slot, pid: str, verb: str, sender: str, reason: str | None) -> None:
+        if verb == "terminate":
+            error = PerdureError(Kind.CANCELED, "process terminated")
+            self._end(slot, _ended(pid, None, error))
+        elif verb in ("cancel", "stop"):
+            event = {"kind": "pid.cancel", "from": sender, "at": self._clock.wall()}
+            self._tell(slot, {**event, "reason": reason})
+        elif verb != "probe":
+            tie_with(slot.tie, verb, sender)
+
+    def _signal(self, slot: _Slot, item: Input) -> None:
+        event = decode(item[2])
+        kind, sender = event["kind"], event["from"]
+        if kind == "unlink":
+            slot.tie.links.discard(sender)
+        elif kind != "pid.link.down":
+            self._tell(slot, event)
+        elif sender in slot.tie.links:
+            slot.tie.links.discard(sender)
+            if (slot.home.process or slot.cls).trap_links:
+                self._tell(slot, event)
+            else:
+                self._end(slot, _ended(item[1], None, _link_failed(event)))
+
+    def _tell(self, slot: _Slot, event: dict[str, Any]) -> None:
+        slot.home.inbox.put(Envelope(Event(encode(event))))
+
+    def _name(self, slot: _Slot, item: Input) -> None:
+        try:
+            self._router.names.register(item[2], item[1])
+        except PerdureError as error:
+            self._router.refuse(reply_of(item), error)
+        else:
+            self._router.answer(reply_of(item))
+
+    def _list(self, _: None, item: Input) -> None:
+        rows = [
+            [pid, slot.entry, len(slot.home.inbox), slot.parent]
+            for pid, slot in self._slots.items()
+        ]
+        self._router.answer((item[2], item[3]), encode(rows))
+
+
+def _run(slot: _Slot, begin: threading.Event, make: Callable[[], Process]) -> None:
+    begin.wait()
+    slot.scope.enter()
+    live(slot.home, make)
+
+
+def _ended(pid: str, value: Any, error: PerdureError | None) -> Input:
+    """What a process ended with; a value that cannot be sent is an error."""
+    if error is None:
+        try:
+            return ["ended", pid, True, encode(value)]
+        except PerdureError as refusal:
+            text = f"the result of this code cannot be sent: {refusal.message}"
+            error = PerdureError(refusal.kind, text)
+    return ["ended", pid, False, encode_error(error)]
+
+
+def _link_failed(event: dict[str, Any]) -> PerdureError:
+    result = event.get("result")
+    error = result.get("error") if isinstance(result, dict) else None
+    details = {"pid": event["from"], "error": None if error is None else str(error)}
+    return PerdureError(Kind.INTERNAL, "linked process failed", details=details)
