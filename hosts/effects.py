@@ -96,11 +96,23 @@ def tell(router: Router, command: c.Tell) -> None:
 
 
 def log(command: c.Log) -> None:
-    """Write a line of user code to the node's log, with its PID."""
-    fields = decode(command.fields) if command.fields is not None else None
-    suffix = f" {json.dumps(fields, default=str, ensure_ascii=False)}" if fields else ""
+    """Write a line of user code to the node's log.
+
+    The record has `pid`, `entry` and `fields` (a dict) as attributes, for handlers that want them.
+    """
     level = _LEVELS.get(command.level, logging.INFO)
-    user_log.log(level, "%s: %s%s", command.pid, command.message, suffix)
+    if not user_log.isEnabledFor(level):
+        return
+    pid, entry, _, message, encoded = command
+    fields = (decode(encoded) if encoded is not None else None) or {}
+    suffix = f" {json.dumps(fields, default=_shown, ensure_ascii=False)}" if fields else ""
+    extra = {"pid": pid, "entry": entry, "fields": fields}
+    user_log.log(level, "%s %s: %s%s", pid, entry, message, suffix, extra=extra)
+
+
+def _shown(value: object) -> str:
+    """A value of a field that JSON does not have: bytes, an error."""
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
 
 
 #: A host's table: command class -> what it does.

@@ -137,9 +137,10 @@ class Value(NamedTuple):
 
 
 class Log(NamedTuple):
-    """A line for the node's log."""
+    """A line for the node's log; `entry` is the id of the code that wrote it."""
 
     pid: str
+    entry: str
     level: str
     message: str
     fields: bytes | None

@@ -85,8 +85,8 @@ function S.emit_value(pid, kind, value)
   add(H[4] .. O.value .. str(pid) .. str(kind) .. bin(encode(value)))
 end
 
-function S.emit_log(pid, level, message, fields)
-  add(H[5] .. O.log .. str(pid) .. str(level) .. str(message) .. optional_bin(fields and encode(fields)))
+function S.emit_log(pid, entry, level, message, fields)
+  add(H[6] .. O.log .. str(pid) .. str(entry) .. str(level) .. str(message) .. optional_bin(fields and encode(fields)))
 end
 
 function S.emit_event(pid, event) add(H[3] .. O.signal .. str(pid) .. bin(encode(event))) end

@@ -25,7 +25,7 @@ local function log(level, name, base, message, fields)
   local slot = S.current
   message = S.tostring(message)
   if slot.replaying then return end
-  S.emit_log(S.pid_of(slot), level, message, shown(base, fields, name))
+  S.emit_log(S.pid_of(slot), S.entry_of(slot), level, message, shown(base, fields, name))
 end
 
 function S.print(...)
