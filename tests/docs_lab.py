@@ -153,14 +153,13 @@ def _run_lua(node: Node, name: str, kind: str) -> list[str]:
 
 @contextlib.contextmanager
 def _printed() -> Iterator[list[str]]:
-    """What Lua code prints meanwhile, without the PIDs in front."""
+    """What Lua code prints meanwhile, without who says it."""
     lines: list[str] = []
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            source, _, text = record.getMessage().partition(": ")
-            if source.endswith("}"):  # and is no "{pid} ended with an error"
-                lines.append(" ".join(text.split()))
+            if hasattr(record, "entry"):  # and is no "{pid} ended with an error"
+                lines.append(" ".join(record.getMessage().partition(": ")[2].split()))
 
     logger, handler = logging.getLogger("perdure.lua"), Handler()
     level = logger.level
