@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from runtime.config.check import check
+from runtime.config.declarations import Declaration
 from runtime.config.documents import Located
-from runtime.config.kinds import KINDS
 from runtime.config.loader import Loaded
-from runtime.config.place import Place
 from runtime.config.problems import Findings, suggest
 from runtime.config.registry import Entry, Registry
 from runtime.errors import Kind, PerdureError
@@ -64,11 +64,10 @@ def with_terminal(loaded: Loaded) -> tuple[Loaded, str]:
     hosts = loaded.registry.of_kind("terminal.host")
     if hosts:
         return loaded, hosts[0].id
-    place = Place(EntryId.parse(TERMINAL), loaded.source_folder, loaded.source_folder, Findings())
-    record = KINDS["terminal.host"].record
-    assert record is not None
-    entry = Entry(TERMINAL, "terminal.host", {}, record.read(Located({}), place))
-    registry = Registry([*loaded.registry.all(), entry])
+    body = {"kind": Located("terminal.host")}
+    declaration = Declaration(EntryId.parse(TERMINAL), body, loaded.source_folder, 0)
+    added = check([declaration], loaded.source_folder, Findings())
+    registry = Registry([*loaded.registry.all(), *added])
     return loaded._replace(registry=registry), TERMINAL
 
 

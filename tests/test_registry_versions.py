@@ -1,8 +1,9 @@
-"""Random change sets, applied and rolled back, against a dict; what is kept; what YAML says again."""
+"""Random change sets, applied and rolled back, against a dict; versions; the export as YAML."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hypothesis import given, settings
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 
 from runtime.codec import encode
 from runtime.config.changes import Change, change, entry_map
+from runtime.config.export import files
+from runtime.config.loader import load
 from runtime.config.problems import ConfigurationError
 from runtime.config.registry import Registry
 from runtime.config.versions import Version, Versions
@@ -92,6 +95,69 @@ def test_a_registry_is_what_its_change_sets_make_of_it(
                 models[version.id] = model
         for number, expected in models.items():
             assert maps(versions.state(number)) == encode(expected)
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=FIELDS, meta=FIELDS, source=st.text(st.characters(exclude_characters="\r"), min_size=1))
+def test_what_is_exported_boots_to_the_same(
+    data: dict[str, Any], meta: dict[str, Any], source: str
+) -> None:
+    changes = [
+        Change("create", "a.b:data", {"kind": "registry.entry", "meta": meta, "data": data}),
+        Change("create", "a:code", {"kind": "library.lua", "data": {"source": f"--{source}"}}),
+    ]
+    registry = change(Registry(), changes, HERE, HERE).registry
+    with TemporaryDirectory() as folder:
+        write(Path(folder), registry)
+        again = load(folder, environ={}).registry
+    assert maps(again) == maps(registry)
+
+
+def write(folder: Path, registry: Registry) -> None:
+    for path, text in files(registry).items():
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(text.encode())
+
+
+APP = """
+version: "1.0"
+namespace: app
+entries:
+  - name: journal
+    kind: journal.lmdb
+    path: ./data/journal
+    lifecycle: {stop_timeout: "${env:STOP}"}
+  - name: host
+    kind: workflow.host
+    journal: journal
+    limits: {memory: 64MB}
+  - name: f
+    kind: function.lua
+    meta: {secret: "${env:SECRET}", literal: "$${env:SECRET}"}
+    source: file://f.lua
+    pool: {type: static, workers: 2}
+"""
+ENVIRON = {"STOP": "5s", "SECRET": "hush"}
+
+
+def test_an_export_keeps_what_was_written(tmp_path: Path) -> None:
+    (tmp_path / "app.yaml").write_text(APP)
+    (tmp_path / "f.lua").write_text("return 1\n-- ${env:SECRET}")
+    registry = load(tmp_path, environ=ENVIRON).registry
+    assert registry.get("app:f").meta == {"secret": "hush", "literal": "${env:SECRET}"}
+    host = Change("update", "app:host", {"data": {"journal": "journal"}})
+    updated = change(registry, [host], tmp_path, tmp_path).registry
+    texts = files(updated)
+    assert set(texts) == {"app/_index.yaml", "app/f.lua"}
+    assert "hush" not in texts["app/_index.yaml"]
+    assert "${env:STOP}" in texts["app/_index.yaml"]
+    assert "memory" not in texts["app/_index.yaml"]
+    write(tmp_path / "out", updated)
+    again = load(tmp_path / "out", environ=ENVIRON).registry
+    assert maps(again) == maps(updated)
+    assert again.get("app:journal").data["lifecycle"]["stop_timeout"] == 5_000_000_000
+    assert again.get("app:journal").data["path"] == str(tmp_path / "out/data/journal")
 
 
 def test_a_bounded_number_of_versions_is_kept() -> None:

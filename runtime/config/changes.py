@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, NamedTuple
 from runtime.codec import encode
 from runtime.config.check import check
 from runtime.config.declarations import NAME, Declaration
-from runtime.config.documents import Located, located, plain
+from runtime.config.documents import MAX_DEPTH, Located, located, plain
 from runtime.config.problems import ConfigurationError, Findings, Problem, suggest
 from runtime.config.registry import Entry, Registry
 from runtime.config.services import cycle_problems
@@ -25,6 +25,8 @@ from runtime.ids import EntryId
 #: Where a message says that a value came from.
 ORIGIN: Final = "change set"
 
+#: Levels of a field's value, so that the file it is exported to is not nested too deeply.
+_MAX_DEPTH: Final = MAX_DEPTH - 10
 _KEYS: Final = ("id", "kind", "meta", "data")
 
 Verb = Literal["create", "update", "delete"]
@@ -166,16 +168,18 @@ def _node(value: Any, old: Located | None) -> Located:
     return old if old is not None and same else located(value, ORIGIN)
 
 
-def _check(value: Any) -> None:
+def _check(value: Any, depth: int = 0) -> None:
     """Refuse what YAML cannot say."""
+    if depth > _MAX_DEPTH:
+        raise _Wrong(f"a value is nested deeper than {_MAX_DEPTH} levels", "make it flatter")
     if isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str):
                 raise _Wrong(f"the key {key!r} is not a text", "use texts as keys")
-            _check(item)
+            _check(item, depth + 1)
     elif isinstance(value, (list, tuple)):
         for item in value:
-            _check(item)
+            _check(item, depth + 1)
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise _Wrong(f"{value} does not fit into 64 bits", "give it as text")
     elif not isinstance(value, (str, int, float, type(None))):

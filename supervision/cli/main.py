@@ -13,6 +13,7 @@ import click
 from supervision.cli import live
 from supervision.cli.check import check
 from supervision.cli.journal import journal
+from supervision.cli.registry import registry
 from supervision.cli.run import run
 from supervision.cli.workflows import workflows
 
@@ -39,5 +40,5 @@ def main() -> None:
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
-for command in (run, check, workflows, journal, *live.COMMANDS):
+for command in (run, check, workflows, registry, journal, *live.COMMANDS):
     main.add_command(command)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from journal.errors import JournalError
 from runtime.config.problems import suggest
 from runtime.errors import Kind, PerdureError
-from supervision.control import workflows
+from supervision.control import registry, workflows
 
 if TYPE_CHECKING:
     from supervision.node import Node
@@ -128,6 +128,12 @@ OPERATIONS: Final[dict[str, Callable[..., Any]]] = {
     "send": send,
     "cancel": cancel,
     "terminate": terminate,
+    "registry.list": registry.listed,
+    "registry.show": registry.show,
+    "registry.versions": registry.versions,
+    "registry.apply": registry.apply,
+    "registry.rollback": registry.rollback,
+    "registry.export": registry.export,
     "workflows.list": workflows.listed,
     "workflows.show": workflows.show,
     "workflows.history": workflows.history,
