@@ -30,17 +30,16 @@ from hosts.requests import Requests
 from hosts.timers import Timers, TimerThread
 from runtime.clock import Clock, SystemClock
 from runtime.codec import encode_args
-from runtime.config.kinds import SERVICES
 from runtime.config.loader import Loaded, load
 from runtime.config.problems import ConfigurationError, Problem
-from runtime.config.registry import Registry
 from runtime.errors import Kind, PerdureError
 from runtime.ids import is_pid
 from runtime.routing.router import Router
-from supervision.build import Parts, build_services, built_services
+from supervision.build import Parts, build_services
 from supervision.control.operations import Operations
 from supervision.control.server import ControlServer
 from supervision.data_folder import DataFolder, data_folder
+from supervision.deploy import Deployer
 from supervision.figures import figures
 from supervision.lmdb_service import LmdbService
 from supervision.messages import ServiceStatus
@@ -148,6 +147,9 @@ class Node:
         self._open_environments()
         self.router.declare(self._parts.services)
         self.supervisor = Supervisor("node", services, self.timers, on_transition=self._moved)
+        self._deployer = Deployer(
+            self._parts, self._python, self._pools, self.variables, self.supervisor
+        )
         self._control_server = ControlServer(self.data.socket, Operations(self))
 
     def _open_environments(self) -> None:
@@ -224,46 +226,9 @@ class Node:
 
     def _deploy(self, old: Deployment, new: Deployment, touched: frozenset[str]) -> None:
         """Run a deployment in place of another; see `LiveRegistry`."""
-        if self._stopped:
-            raise PerdureError(Kind.UNAVAILABLE, "the node was stopped: it takes no changes")
-        self._switch(old, new)
-        try:
-            self._change_services(old.registry, new.registry, touched)
-        except BaseException:
-            self._switch(new, old)
-            raise
-        self.stores.forget(new.registry)
-        self.variables.forget(new.registry)
-
-    def _switch(self, old: Deployment, new: Deployment) -> None:
-        """Let what starts from now on be that of a deployment, services apart."""
-        # What the old registry names is there until nobody can read it any more.
-        self._python.install({**old.functions, **new.functions})
-        self.stores.fit(new.registry)
-        self.variables.fit(new.registry)
-        self._pools.fit(new.registry)
-        self.deployed.switch(new.registry)
-        self._python.install(new.functions)
-
-    def _change_services(self, old: Registry, new: Registry, touched: frozenset[str]) -> None:
-        """Bring the running services in line; see `Supervisor.change`."""
-        put = [each for each in new.of_kind(*SERVICES) if each.id in touched]
-        kept = {each.id for each in new.of_kind(*SERVICES)}
-        gone = {each.id for each in old.of_kind(*SERVICES)} - kept
-        if not (put or gone):
-            return
-        before = self._parts.services
-        try:
-            services = built_services(self._parts, put)
-            self.router.declare(self._parts.services)
-            self.supervisor.change(services, gone)
-        except PerdureError:
-            self._parts.services = before
-            self.router.declare(before)
-            raise
-        now = self._parts.services
-        self._parts.services = {key: now[key] for key in now.keys() - gone}
-        self.router.declare(self._parts.services)
+        if self._stopped or not self._started:
+            raise PerdureError(Kind.UNAVAILABLE, "the node does not run: it takes no changes")
+        self._deployer.deploy(old, new, touched)
 
     def __enter__(self) -> Node:
         self.start()

@@ -32,6 +32,7 @@ VALUES = st.recursive(
 FIELDS = st.dictionaries(
     st.text(min_size=1).filter(lambda key: key not in ("kind", "meta", "name")), VALUES, max_size=3
 )
+SOURCES = st.text(st.characters(codec="utf-8", exclude_characters="\r"))
 Model = dict[str, dict[str, Any]]
 
 
@@ -98,7 +99,9 @@ def test_a_registry_is_what_its_change_sets_make_of_it(
 
 
 @settings(max_examples=100, deadline=None)
-@given(data=FIELDS, meta=FIELDS, source=st.text(st.characters(exclude_characters="\r"), min_size=1))
+@given(
+    data=FIELDS, meta=FIELDS, source=st.text(st.characters(codec="utf-8", exclude_characters="\r"))
+)
 def test_what_is_exported_boots_to_the_same(
     data: dict[str, Any], meta: dict[str, Any], source: str
 ) -> None:

@@ -182,9 +182,9 @@ class Stores:
                 self.add(MemoryStore(entry.id, self._clock, entry.data["max_size"]))
 
     def forget(self, registry: Registry) -> None:
-        """Let go of stores in memory, and their values, that a registry does not name."""
-        for store_id, store in list(self._stores.items()):
-            if isinstance(store, MemoryStore) and store_id not in registry:
+        """Let go of stores that a registry does not name; of those in memory the values go too."""
+        for store_id in list(self._stores):
+            if store_id not in registry:
                 del self._stores[store_id]
 
     def add(self, store: Store) -> None:

@@ -176,15 +176,25 @@ def _check(value: Any, depth: int = 0) -> None:
         for key, item in value.items():
             if not isinstance(key, str):
                 raise _Wrong(f"the key {key!r} is not a text", "use texts as keys")
+            _check_text(key)
             _check(item, depth + 1)
     elif isinstance(value, (list, tuple)):
         for item in value:
             _check(item, depth + 1)
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise _Wrong(f"{value} does not fit into 64 bits", "give it as text")
-    elif not isinstance(value, (str, int, float, type(None))):
+    elif isinstance(value, str):
+        _check_text(value)
+    elif not isinstance(value, (int, float, type(None))):
         kind = "text that is not UTF-8" if isinstance(value, bytes) else type(value).__name__
         raise _Wrong(f"a value is {kind}", "use texts, numbers, booleans, lists and maps")
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _Wrong(f"{text!a} is not Unicode", "use text without lone surrogates") from None
 
 
 def _absolute(node: Located, here: Path) -> Located:
