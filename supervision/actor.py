@@ -24,7 +24,7 @@ class SupervisorActor(DrainingActor[Message]):
         services: Iterable[Supervised],
         timers: Timers,
         rng: Rng,
-        on_transition: OnTransition,
+        on_transition: OnTransition | None,
     ) -> None:
         super().__init__(f"the supervisor {supervisor_id}")
         self._callers = Callers()

@@ -16,14 +16,14 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hosts.timers import Timer, Timers
 from runtime.backoff import Rng
 from runtime.errors import Kind, PerdureError
 from supervision.messages import Due, Exited, Goal, Report, Returned, ServiceStatus, Verb
 from supervision.policy import Exit, Restart, decide
-from supervision.service import Service, ServiceSpec
+from supervision.service import PromptService, Service, ServiceSpec
 from supervision.state import ACTIVE, State, Trigger, next_state
 
 if TYPE_CHECKING:
@@ -151,6 +151,23 @@ class Child:
             exit_reason=self._exit_reason,
             hung=self.state is State.EXITED and bool(self._calls),
         )
+
+    def event(self, old: State) -> dict[str, Any]:
+        """The transition from `old`, as `Supervisor` tells it."""
+        clock = self._means.timers.clock
+        retry = self._alarm if self.state is State.FAILED else None
+        return {
+            "id": self.spec.id,
+            "kind": self.spec.kind,
+            "supervisor": "" if self.parent is None else self.parent.spec.id,
+            "from": old.value,
+            "to": self.state.value,
+            "at": clock.wall(),
+            "restarts": self._restarts,
+            "error": self._error,
+            "next_attempt": None if retry is None else retry.due - clock.monotonic(),
+            "reason": self._exit_reason,
+        }
 
     # What is asked of it --------------------------------------------------------------------------
 
@@ -312,24 +329,27 @@ class Child:
         self._call(verb)
 
     def _call(self, verb: Verb) -> None:
-        assert self._service is not None
         self._calls.add(verb)
-        call = self._service.stop if verb == "stop" else partial(self._start_run, self._run)
+        service = self._service
+        assert service is not None
+        if verb == "start":
+            exited = partial(Exited, self, self._run)
+            service.attach(lambda reason: self._means.post(exited(reason)))
 
-        def report() -> None:
-            self._means.post(Returned(self, verb, _error_of(call)))
+        def done(error: PerdureError | None) -> None:
+            self._means.post(Returned(self, verb, error))
 
+        if isinstance(service, PromptService):
+            begin = service.begin_start if verb == "start" else service.begin_stop
+            if (error := _error_of(partial(begin, done))) is not None:
+                done(error)
+            return
+        call = service.start if verb == "start" else service.stop
         name = f"perdure-{verb}-{self.spec.id}"
         try:
-            self._means.run(name, report)
-        except RuntimeError as error:  # the system grants no more threads
-            refused = PerdureError(Kind.UNAVAILABLE, f"{name}: {error}")
-            self._means.post(Returned(self, verb, refused))
-
-    def _start_run(self, run: int) -> None:
-        assert self._service is not None
-        self._service.attach(lambda reason: self._means.post(Exited(self, run, reason)))
-        self._service.start()
+            self._means.run(name, lambda: done(_error_of(call)))
+        except RuntimeError as refused:  # the system grants no more threads
+            done(PerdureError(Kind.UNAVAILABLE, f"{name}: {refused}"))
 
     def _timeout(self, verb: Verb, limit: int) -> PerdureError:
         text = f"{self.spec.id} did not {verb} within {_text(limit)} ({verb}_timeout)"

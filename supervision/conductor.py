@@ -11,6 +11,7 @@ import difflib
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from hosts.timers import Timers
 from runtime.backoff import Rng
@@ -27,7 +28,6 @@ from supervision.messages import (
     Report,
     Request,
     Returned,
-    ServiceStatus,
     Supervised,
 )
 from supervision.state import State
@@ -35,8 +35,8 @@ from supervision.tree import Tree, checked_order
 
 logger = logging.getLogger(__name__)
 
-#: Called with a service's status and the state it was in before, for each transition.
-OnTransition = Callable[[ServiceStatus, State], None]
+#: Called with a plain map for each transition of a service; see `Supervisor`.
+OnTransition = Callable[[dict[str, Any]], None]
 
 
 @dataclass(slots=True, eq=False)
@@ -75,7 +75,7 @@ class Conductor:
         rng: Rng,
         post: Callable[[Report], None],
         run: Callable[[str, Callable[[], None]], None],
-        on_transition: OnTransition,
+        on_transition: OnTransition | None,
     ) -> None:
         self._id = supervisor_id
         self._on_transition = on_transition
@@ -265,16 +265,16 @@ class Conductor:
                 pending.request.succeed([each.status() for each in pending.children])
 
     def _moved(self, child: Child, old: State) -> None:
-        status = child.status()
         for pending in self._pending:
             request = pending.request
             # Who starts everything wants to hear of what that requires too.
             if (isinstance(request, Request) and request.id is None) or child in pending.concerned:
-                request.changes.put(status)
-        try:
-            self._on_transition(status, old)
-        except Exception:
-            logger.exception("what hears of transitions failed")
+                request.changes.put(child.status())
+        if self._on_transition is not None:
+            try:
+                self._on_transition(child.event(old))
+            except Exception:
+                logger.exception("what hears of transitions failed")
 
 
 def _with_descendants(child: Child) -> Iterator[Child]:

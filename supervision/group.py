@@ -11,12 +11,13 @@ be by now: those are dropped when they come to be first or last.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 from runtime.errors import Kind, PerdureError
 from supervision.child import Child, Means
 from supervision.messages import Goal, Verb
-from supervision.policy import others, within
+from supervision.policy import others, too_many
 from supervision.service import Family, ServiceSpec, Strategy
 from supervision.state import State
 
@@ -30,7 +31,7 @@ class Group(Child):
         self.children: Sequence[Child] = ()
         self._arriving: list[int] = []  # places of children that are to come up
         self._departing: list[int] = []  # places of children that are to go down
-        self._crashes: list[int] = []  # times of crashes that count
+        self._crashes: deque[int] = deque()  # times of those that count
 
     @property
     def family(self) -> Family:
@@ -120,8 +121,7 @@ class Group(Child):
         if not self.open:
             return
         family, now = self.family, self._means.timers.clock.monotonic()
-        self._crashes = [*within(self._crashes, now, family.period), now]
-        if len(self._crashes) > family.restarts:
+        if too_many(self._crashes, now, family.restarts, family.period):
             text = (
                 f"{self.spec.id} gave up: its children crashed {len(self._crashes)} times within "
                 f"{family.period / 1e9:g}s (intensity); the last was {child.spec.id}: {reason}"
@@ -142,7 +142,7 @@ class Group(Child):
 
     def _begin(self, verb: Verb) -> None:
         self._calls = {verb}
-        self._crashes = []
+        self._crashes.clear()
         if verb == "start":
             for child in self.children:
                 child.forgive()

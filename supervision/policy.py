@@ -1,10 +1,11 @@
 """What happens to a service that has ended by itself, and to its siblings.
 
-One rule, one pure function; what a policy needs to remember is an argument.
+One function a rule; what a rule needs to remember is an argument.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -78,6 +79,15 @@ def others(strategy: Strategy, children: Sequence[T], crashed: int) -> Sequence[
             return children[crashed + 1 :]
 
 
-def within(crashes: Sequence[int], now: int, period: int) -> list[int]:
-    """The crashes that still count against a supervisor's intensity: those of the last `period`."""
-    return [each for each in crashes if now - each <= period]
+def too_many(crashes: deque[int], now: int, restarts: int, period: int) -> bool:
+    """Whether a crash now is one too many for a supervisor's intensity.
+
+    Args:
+        crashes: times of those before, the oldest first; what no longer counts is taken out, and
+            this one put in.
+        restarts, period: more crashes than this within the last `period` are too many.
+    """
+    while crashes and now - crashes[0] > period:
+        crashes.popleft()
+    crashes.append(now)
+    return len(crashes) > restarts

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Final
+from functools import partial
+from typing import Any
 
 from hosts.clients import Clients
 from hosts.timers import Timers
-from runtime.codec import encode_args
+from runtime.codec import decode, encode_args
 from runtime.errors import PerdureError
 from runtime.inputs import StartOptions
 from runtime.routing.router import Router, SpawnRequest
-from supervision.service import OnExit
-
-#: How long a start waits for the host's answer, s. The host answers from its inbox; this is for one
-#: whose VM is held up.
-_ANSWER: Final = 10.0
+from supervision.service import OnDone, OnExit, PromptService
 
 
-class ProcessService:
+class ProcessService(PromptService):
     """Spawns its process, watches it, and reports its end.
 
     Args:
@@ -45,51 +42,63 @@ class ProcessService:
         self._timers = timers
         self._stop_timeout = stop_timeout
         self._on_exit: OnExit = lambda reason: None
-        self._ended = threading.Event()
         self._watcher = ""
+        #: Held where a stop and the end of the process meet.
+        self._lock = threading.Lock()
+        self._on_stopped: OnDone | None = None
         self.pid: str | None = None
 
     def attach(self, on_exit: OnExit) -> None:
         self._on_exit = on_exit
 
-    def start(self) -> None:
+    def begin_start(self, done: OnDone) -> None:
         on_exit, ended = self._on_exit, threading.Event()
-        self._ended = ended
 
         def on_event(event: dict[str, Any]) -> None:
             if event["kind"] == "pid.exit":
-                self.pid = None
-                self._clients.unwatch(watcher)
                 ended.set()
+                self._clients.unwatch(watcher)
                 result = event.get("result")
                 error = result.get("error") if isinstance(result, dict) else None
+                self._ended()  # first: whoever hears of the exit may start the next run
                 on_exit(error if isinstance(error, PerdureError) else None)
 
+        def answered(ok: bool, value: bytes) -> None:
+            if ok:
+                if not ended.is_set():
+                    self.pid = decode(value)
+                done(None)
+            else:
+                self._clients.unwatch(watcher)
+                done(decode(value))
+
         watcher = self._watcher = self._clients.watch(on_event)
-        start: StartOptions = {"watchers": [watcher]}
-        request = SpawnRequest(self._process, self._host, self._args, start)
+        start: StartOptions = {"watchers": [watcher], "reply": self._clients.expect(answered)}
+        self._router.spawn(SpawnRequest(self._process, self._host, self._args, start))
 
-        def spawn(reply: tuple[str, int]) -> None:
-            start["reply"] = reply
-            self._router.spawn(request)
+    def begin_stop(self, done: OnDone) -> None:
+        with self._lock:
+            pid = self.pid
+            if pid is not None:
+                deadline = self._timers.clock.monotonic() + int(self._stop_timeout * 1e9)
+                end = self._timers.add(deadline, partial(self._control, pid, "terminate"))
 
-        try:
-            pid = self._clients.ask(spawn, _ANSWER, f"start of {self._process} on {self._host}")
-        except PerdureError:
-            self._clients.unwatch(watcher)
-            raise
-        if not ended.is_set():
-            self.pid = pid
+                def stopped(error: PerdureError | None) -> None:
+                    self._timers.cancel(end)
+                    done(error)
 
-    def stop(self) -> None:
-        pid = self.pid
+                self._on_stopped = stopped
         if pid is None:
-            return
-        self._control(pid, "stop")
-        deadline = self._timers.clock.monotonic() + int(self._stop_timeout * 1e9)
-        terminate = self._timers.add(deadline, lambda: self._control(pid, "terminate"))
-        self._ended.wait()
-        self._timers.cancel(terminate)
+            done(None)
+        else:
+            self._control(pid, "stop")
+
+    def _ended(self) -> None:
+        with self._lock:
+            self.pid = None
+            stopped, self._on_stopped = self._on_stopped, None
+        if stopped is not None:
+            stopped(None)
 
     def _control(self, pid: str, verb: str) -> None:
         nobody = self._clients.expect(lambda ok, value: None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,7 +18,11 @@ _SECOND = 1_000_000_000
 OnExit = Callable[[PerdureError | None], None]
 
 
-class Service(Protocol):
+#: Told once that a start or stop is done: None, or the error that it ended with.
+OnDone = Callable[[PerdureError | None], None]
+
+
+class BlockingService(Protocol):
     """Anything that is started, watched and stopped.
 
     `start` and `stop` are called on threads of their own, so they may block. One run at a time:
@@ -45,6 +50,31 @@ class Service(Protocol):
         `start` nevertheless comes back without an error. Does nothing when nothing runs.
         """
         ...
+
+
+class PromptService(ABC):
+    """A service whose calls come back at once, on the supervisor's own thread.
+
+    What they have begun is done when `done` is called, from any thread; one run at a time, as with
+    `BlockingService`. It saves the changes of threads that a call on another thread costs.
+    """
+
+    id: str
+
+    @abstractmethod
+    def attach(self, on_exit: OnExit) -> None:
+        """Take the callback for the run that begins with the next `begin_start`."""
+
+    @abstractmethod
+    def begin_start(self, done: OnDone) -> None:
+        """Start; `done` when it works, or with an error when it does not and is cleaned up."""
+
+    @abstractmethod
+    def begin_stop(self, done: OnDone) -> None:
+        """Stop in an orderly way; see `BlockingService.stop`."""
+
+
+Service = BlockingService | PromptService
 
 
 @dataclass(frozen=True, slots=True)

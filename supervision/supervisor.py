@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from hosts.timers import Timers
 from runtime.backoff import Rng
 from supervision.actor import SupervisorActor
+from supervision.conductor import OnTransition
 from supervision.messages import (
     Asked,
     Change,
@@ -19,13 +19,9 @@ from supervision.messages import (
     Supervised,
 )
 from supervision.service import Service, ServiceSpec
-from supervision.state import State
 
 #: Called with the status of a service whenever its state has changed.
 Progress = Callable[[ServiceStatus], None]
-
-#: Called with a plain map for each transition of a service; see `Supervisor`.
-OnTransition = Callable[[dict[str, Any]], None]
 
 
 class Supervisor:
@@ -59,11 +55,7 @@ class Supervisor:
     ) -> None:
         self.id = supervisor_id
 
-        def moved(status: ServiceStatus, old: State) -> None:
-            if on_transition is not None:
-                on_transition(_event(status, old, timers.clock.wall()))
-
-        self._actor = SupervisorActor(supervisor_id, services, timers, rng, moved)
+        self._actor = SupervisorActor(supervisor_id, services, timers, rng, on_transition)
         self._actor.launch()
 
     def start_all(self, progress: Progress | None = None) -> list[ServiceStatus]:
@@ -126,18 +118,3 @@ class Supervisor:
             if progress is not None:
                 progress(change)
         return message.done.result()
-
-
-def _event(status: ServiceStatus, old: State, at: int) -> dict[str, Any]:
-    return {
-        "id": status.id,
-        "kind": status.kind,
-        "supervisor": status.supervisor,
-        "from": str(old),
-        "to": str(status.state),
-        "at": at,
-        "restarts": status.restarts,
-        "error": status.error,
-        "next_attempt": status.next_attempt,
-        "reason": status.exit_reason,
-    }

@@ -83,17 +83,17 @@ class Tree:
 
     def settle(self) -> None:
         """Begin every start and stop that is wanted and has become possible."""
-        touched = self._touched
-        while touched:
-            child = next(iter(touched))
-            del touched[child]
-            if isinstance(child, Group):
-                touched.update(dict.fromkeys(child.advance()))
-            if child.startable:
-                if next(child.holders(), None) is None:
-                    child.start()
-            elif child.stoppable and child.may_stop:
-                child.stop()
+        while self._touched:
+            touched, self._touched = self._touched, {}
+            for child in touched:
+                if isinstance(child, Group):
+                    for each in child.advance():
+                        self._touched[each] = None
+                if child.startable:
+                    if next(child.holders(), None) is None:
+                        child.start()
+                elif child.stoppable and child.may_stop:
+                    child.stop()
 
     def depth_first(self) -> Iterator[Child]:
         """Every child; each supervisor before its own, from left to right."""
