@@ -127,9 +127,15 @@ class Conductor:
     # Requests -------------------------------------------------------------------------------------
 
     def _asked(self, message: Request | Change) -> None:
-        if isinstance(message, Request) and message.id is None and message.goal is Goal.DOWN:
-            text = f"{self._id} stops everything: nothing new is started"
-            self._refuse_changes(PerdureError(Kind.UNAVAILABLE, text, True))
+        ending = PerdureError(
+            Kind.UNAVAILABLE, f"{self._id} stops everything: nothing new is started", True
+        )
+        if isinstance(message, Request) and message.goal is Goal.DOWN:
+            if message.id is None:
+                self._refuse_changes(ending)
+        elif any(_ends_all(pending.request) for pending in self._pending):
+            message.fail(ending)
+            return
         if self._swap is not None:
             self._later.append(message)
             return
@@ -275,6 +281,10 @@ class Conductor:
                 self._on_transition(child.event(old))
             except Exception:
                 logger.exception("what hears of transitions failed")
+
+
+def _ends_all(request: Request | Change) -> bool:
+    return isinstance(request, Request) and request.id is None and request.goal is Goal.DOWN
 
 
 def _with_descendants(child: Child) -> Iterator[Child]:

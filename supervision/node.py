@@ -264,6 +264,8 @@ class Node:
 
         Raises PerdureError: what the host answered, or TIMEOUT.
         """
+        if self._stopped:
+            raise PerdureError(Kind.UNAVAILABLE, "the node was stopped: it starts nothing new")
         return self._requests.spawn(
             id, host, encode_args(args),
             name=name, context=context, options=options, key=key, terminal=terminal,

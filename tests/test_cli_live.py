@@ -41,7 +41,8 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 def test_services_are_listed(live: Live) -> None:
     header, *rows = live.done("services").splitlines()
-    assert header.split() == ["ID", "KIND", "STATE", "UPTIME", "RESTARTS", "NOTE"]
+    names = ["ID", "KIND", "STATE", "UPTIME", "RESTARTS", "NEXT", "ATTEMPT", "NOTE"]
+    assert header.split() == names
     assert {row.split()[0] for row in rows} == {
         "app:journal", "app:orders", "app:processes", "app:keeper"
     }  # fmt: skip
@@ -49,6 +50,21 @@ def test_services_are_listed(live: Live) -> None:
     by_id = {row["id"]: row for row in live.json("services")}
     assert by_id["app:keeper"]["state"] == "running"
     assert by_id["app:keeper"]["uptime"] > 0
+    assert by_id["app:keeper"]["supervisor"] == ""
+
+
+def test_services_are_stopped_started_and_restarted(live: Live) -> None:
+    stopped = live.json("services", "stop", "app:keeper")[0]
+    assert (stopped["id"], stopped["state"]) == ("app:keeper", "stopped")
+    assert live.json("services", "start", "app:keeper")[0]["state"] == "running"
+    (row,) = live.done("services", "restart", "app:keeper").splitlines()[1:]
+    assert row.split()[:3] == ["app:keeper", "process.service", "running"]
+    wrong = live("services", "stop", "app:keepr")
+    assert wrong.returncode == 1
+    assert 'no service "app:keepr"; did you mean "app:keeper"?' in wrong.stderr
+    misplaced = perdure("services", "--json", "stop", "app:keeper")
+    assert misplaced.returncode == 2
+    assert "write the options behind the command" in misplaced.stderr
 
 
 def test_processes_are_listed_and_get_messages(live: Live) -> None:

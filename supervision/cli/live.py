@@ -12,7 +12,7 @@ import click
 
 from supervision.cli.errors import FAILED, failures
 from supervision.cli.options import JsonValue, as_json
-from supervision.cli.output import duration, json_line, table
+from supervision.cli.output import json_line, table
 from supervision.control.client import ControlClient, NoNodeError
 from supervision.data_folder import SOCKET_NAME, data_folder
 
@@ -60,47 +60,6 @@ def done(text: str, as_json: bool) -> None:
         json_line({"ok": True})
     else:
         click.echo(text)
-
-
-@click.command()
-@live
-@as_json
-def services(node: ControlClient, as_json: bool) -> None:
-    """List the services and how they are."""
-    rows = node.call("services")
-    if as_json:
-        for row in rows:
-            json_line(row)
-        return
-    table(
-        ("ID", "KIND", "STATE", "UPTIME", "RESTARTS", "NOTE"),
-        (
-            (
-                row["id"],
-                row["kind"],
-                row["state"],
-                duration(row["uptime"]),
-                row["restarts"],
-                _note(row),
-            )
-            for row in rows
-        ),
-    )
-
-
-def _note(row: dict[str, Any]) -> str:
-    notes = []
-    if row["error"]:
-        notes.append(f"{row['error']['kind']}: {row['error']['message']}")
-    if row["next_attempt"] is not None:
-        notes.append(f"next attempt in {duration(row['next_attempt'])}")
-    if row["waiting_for"]:
-        notes.append(f"waits for {', '.join(row['waiting_for'])}")
-    if row["exit_reason"]:
-        notes.append(row["exit_reason"])
-    if row["hung"]:
-        notes.append("still at work on a thread")
-    return "; ".join(notes)
 
 
 @click.command()
@@ -211,4 +170,4 @@ def terminate(node: ControlClient, target: str, as_json: bool) -> None:
     done("terminated", as_json)
 
 
-COMMANDS: Final = (services, ps, metrics, spawn, send, cancel, terminate)
+COMMANDS: Final = (ps, metrics, spawn, send, cancel, terminate)

@@ -15,6 +15,7 @@ from supervision.cli.check import check
 from supervision.cli.journal import journal
 from supervision.cli.registry import registry
 from supervision.cli.run import run
+from supervision.cli.services import services
 from supervision.cli.workflows import workflows
 
 
@@ -40,5 +41,5 @@ def main() -> None:
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
-for command in (run, check, workflows, registry, journal, *live.COMMANDS):
+for command in (run, check, services, workflows, registry, journal, *live.COMMANDS):
     main.add_command(command)

@@ -16,6 +16,7 @@ from journal.errors import JournalError
 from runtime.config.problems import suggest
 from runtime.errors import Kind, PerdureError
 from supervision.control import registry, workflows
+from supervision.messages import ServiceStatus
 
 if TYPE_CHECKING:
     from supervision.node import Node
@@ -61,22 +62,23 @@ class Operations:
 
 
 def services(node: Node) -> list[dict[str, Any]]:
-    """Every service, dependencies first; durations are seconds."""
-    return [
-        {
-            "id": each.id,
-            "kind": each.kind,
-            "state": each.state,
-            "uptime": _seconds(each.uptime),
-            "restarts": each.restarts,
-            "error": each.error,
-            "next_attempt": _seconds(each.next_attempt),
-            "waiting_for": each.waiting_for,
-            "exit_reason": each.exit_reason,
-            "hung": each.hung,
-        }
-        for each in node.services()
-    ]
+    """Every service, each supervisor before its children; durations are seconds."""
+    return [_fields(each) for each in node.services()]
+
+
+def start_service(node: Node, service: str) -> dict[str, Any]:
+    """Start a service, and what it requires."""
+    return _fields(node.supervisor.start_child(service))
+
+
+def stop_service(node: Node, service: str) -> dict[str, Any]:
+    """Stop a service, after what requires it."""
+    return _fields(node.supervisor.stop_child(service))
+
+
+def restart_service(node: Node, service: str) -> dict[str, Any]:
+    """Stop a service, after what requires it, and start them again."""
+    return _fields(node.supervisor.restart_child(service))
 
 
 def processes(node: Node) -> list[dict[str, Any]]:
@@ -121,6 +123,9 @@ def terminate(node: Node, target: str) -> None:
 
 OPERATIONS: Final[dict[str, Callable[..., Any]]] = {
     "services": services,
+    "services.start": start_service,
+    "services.stop": stop_service,
+    "services.restart": restart_service,
     "processes": processes,
     "metrics": metrics,
     "metrics.text": metrics_text,
@@ -167,6 +172,23 @@ def _fits(value: Any, annotation: str) -> bool:
     if isinstance(value, bool) and annotation != "bool":
         return False
     return isinstance(value, _TYPES[annotation])
+
+
+def _fields(status: ServiceStatus) -> dict[str, Any]:
+    """A service's status as JSON shows it."""
+    return {
+        "id": status.id,
+        "kind": status.kind,
+        "supervisor": status.supervisor,
+        "state": status.state,
+        "uptime": _seconds(status.uptime),
+        "restarts": status.restarts,
+        "error": status.error,
+        "next_attempt": _seconds(status.next_attempt),
+        "waiting_for": status.waiting_for,
+        "exit_reason": status.exit_reason,
+        "hung": status.hung,
+    }
 
 
 def _seconds(ns: int | None) -> float | None:
