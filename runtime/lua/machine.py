@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import resources
 from typing import Any, Final, NamedTuple
 
@@ -133,9 +134,9 @@ class Machine:
             bridge[name.encode()] = guarded(function, lambda: weak._limit_memory(0))
         shared[b"bridge"] = bridge
         shared[b"restore_limit"] = lambda: weak._limit_memory(weak._limit)
-        for name in PRELUDE:
-            source = resources.files("runtime.lua.prelude").joinpath(f"{name}.lua").read_bytes()
-            exports = lua.compile(source, b"=perdure:" + name.encode())(shared)
+        load = lua.execute(b"return load")
+        for name, code in _prelude():
+            exports = load(code, None, b"b")(shared)
             if name in MODULE_FILES:
                 modules[name.encode()] = exports
             elif exports is not None:
@@ -225,6 +226,25 @@ return function(S, pid_prefix)
     inspect
 end
 """
+
+
+@cache
+def _prelude() -> list[tuple[str, bytes]]:
+    """The prelude's files, compiled: loading them takes a tenth of the time of compiling them."""
+    lua = LuaRuntime(encoding=None)
+    dump = lua.execute(b"return string.dump")
+    folder = resources.files("runtime.lua.prelude")
+    return [
+        (
+            name,
+            dump(
+                lua.compile(
+                    folder.joinpath(f"{name}.lua").read_bytes(), b"=perdure:" + name.encode()
+                )
+            ),
+        )
+        for name in PRELUDE
+    ]
 
 
 def encode_map(values: Mapping[str, Any]) -> bytes:
