@@ -17,7 +17,7 @@ from hosts.clients import Clients, Done
 from hosts.deployed import Deployed
 from hosts.functions import PythonFunctions
 from hosts.limits import NO_LIMITS, Limits, Watch
-from hosts.outcomes import Result, encode_error
+from hosts.outcomes import Result, encode_result
 from hosts.pids import vm_of
 from hosts.retry import Retried
 from hosts.timers import Timers
@@ -143,16 +143,7 @@ class Calls:
         patient: bool,
     ) -> Cancel:
         def finished(result: Result) -> None:
-            if result.error is not None:
-                done(False, encode_error(result.error))
-                return
-            try:
-                value = encode(result.value)
-            except PerdureError as error:
-                text = f"{target} returned what cannot be passed on: {error.message}"
-                done(False, encode(PerdureError(error.kind, text)))
-                return
-            done(True, value)
+            done(*encode_result(target, result))
 
         call = self._python.submit(
             target,

@@ -1,10 +1,11 @@
 """Runs the Python functions of an application.
 
 A plain function runs on a daemon thread of a pool, an async one on the event loop that all share
-(and that one which blocks instead of awaiting holds up for all).
-Neither can be killed: a call that has timed out or was cancelled has its result at once, and what
-still runs of it learns so from `heartbeat`, or, if it is async, by cancellation. A plain function
-that does neither keeps its thread until it comes back.
+(and that one which blocks instead of awaiting holds up for all). With a pool of type process both
+run in child processes (`hosts.children`), which end with a call that is given up.
+In this process nothing can be killed: a call that has timed out or was cancelled has its result at
+once, and what still runs of it learns so from `heartbeat`, or, if it is async, by cancellation. A
+plain function that does neither keeps its thread until it comes back.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import importlib
 import inspect
 import os
 import sys
-import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from hosts.children import WORKERS, ChildPool
 from hosts.daemon_pool import DaemonPool
+from hosts.function_call import FunctionCall
 from hosts.limits import NO_LIMITS, Limits, Watch
 from hosts.loop_thread import LoopThread
 from hosts.outcomes import Result, failure_of, result_of
@@ -35,85 +37,17 @@ from runtime.errors import Kind, PerdureError
 SHARED_WORKERS: Final = min(32, (os.cpu_count() or 1) * 4 + 4)
 
 
-class FunctionCall:
-    """One call under way; it ends once, whoever is first to end it."""
-
-    def __init__(
-        self, entry_id: str, scope: CallScope, on_end: Callable[[FunctionCall, Result | None], None]
-    ) -> None:
-        self.entry_id = entry_id
-        self.scope = scope
-        self.watch: Watch | None = None
-        self._on_end = on_end
-        self._cancel_task: Callable[[], None] | None = None
-        self._begun = False
-        self._ended = False
-        self._lock = threading.Lock()
-
-    def cancel(self, reason: str = "canceled") -> None:
-        """End the call with CANCELED; nothing happens when it has ended."""
-        error = PerdureError(Kind.CANCELED, reason)
-        self.give_up(error, Result(error=error))
-
-    def ask_to_end(self) -> None:
-        """Let the function know that nobody wants its result; the call ends when it does."""
-        with self._lock:
-            begun, cancel_task = self._begun, self._cancel_task
-            if begun:
-                self.scope.given_up = PerdureError(Kind.CANCELED, "canceled")
-        if not begun:
-            self.cancel()
-        elif cancel_task is not None:
-            cancel_task()
-
-    def begin(self) -> bool:
-        """A worker has taken the call; False when it was given up before."""
-        with self._lock:
-            if self._ended:
-                return False
-            first = not self._begun
-            self._begun = True
-        if first and self.watch is not None:
-            self.watch.started()
-        return True
-
-    def finish(self, result: Result) -> None:
-        """The function came back."""
-        with self._lock:
-            if self._ended:
-                return
-            self._ended = True
-        self._on_end(self, result)
-
-    def give_up(self, why: PerdureError, result: Result | None) -> None:
-        """End the call from outside; without a result where nobody is to hear of it."""
-        with self._lock:
-            if self._ended:
-                return
-            self._ended = True
-            self.scope.given_up = why
-            cancel_task = self._cancel_task
-        self._on_end(self, result)
-        if cancel_task is not None:
-            cancel_task()
-
-    def runs_as(self, cancel_task: Callable[[], None]) -> None:
-        """The function runs as a task, to be cancelled when the call is given up."""
-        with self._lock:
-            self._cancel_task = cancel_task
-            given_up = self.scope.given_up is not None
-        if given_up:
-            cancel_task()
-
-
 class PythonFunction(NamedTuple):
-    """A function that was imported, and the threads of its own, None when it shares them.
+    """A function that was imported. The class of a process.python is one too.
 
-    The class of a process.python is one too.
+    Attributes:
+        workers: threads or processes of its own; None when it shares the threads of all.
+        in_process: the target that its own processes import; "" when it runs in threads.
     """
 
     function: Callable[..., Any]
-    workers: int | None
+    workers: int | None = None
+    in_process: str = ""
 
 
 class PythonFunctions:
@@ -130,7 +64,7 @@ class PythonFunctions:
         self._timers = timers
         self._shared = DaemonPool(workers)
         self._loop = LoopThread()
-        self._functions: dict[str, tuple[PythonFunction, DaemonPool]] = {}
+        self._functions: dict[str, tuple[PythonFunction, DaemonPool | ChildPool]] = {}
         self._calls: set[FunctionCall] = set()
         self._added_path = str(self.folder) not in sys.path
         if self._added_path:
@@ -143,11 +77,14 @@ class PythonFunctions:
     ) -> PythonFunction:
         """Import a function, for `install`. A module whose file has changed is imported afresh.
 
-        `pool` is ``{type: thread, workers: N}`` for threads of its own, or None to share.
+        `pool` is ``{type: thread, workers: N}`` for threads of its own, ``{type: process}`` for
+        processes, or None to share the threads of all.
         Raises PerdureError INVALID: see `hosts.targets.resolve`; also for a pool that is wrong.
         """
-        workers = _pool_workers(entry_id, pool or {})
+        kind, workers = _pool(entry_id, pool or {})
         function = resolve(entry_id, target, self.folder)
+        if kind == "process":
+            return PythonFunction(function, workers or WORKERS, target)
         if workers is not None and inspect.iscoroutinefunction(function):
             text = f"{entry_id}: async functions share one event loop: leave out pool workers"
             raise PerdureError(Kind.INVALID, text)
@@ -158,17 +95,21 @@ class PythonFunctions:
         old, new = self._functions, {}
         for entry_id, prepared in functions.items():
             had = old.get(entry_id)
-            if had is not None and had[0].workers == prepared.workers:
-                pool = had[1]
-            else:
-                workers = prepared.workers
-                pool = self._shared if workers is None else DaemonPool(workers)
+            keeps = had is not None and _same_pool(had[0], prepared)
+            pool = had[1] if had is not None and keeps else self._pool(entry_id, prepared)
             new[entry_id] = (prepared, pool)
         self._functions = new
         kept = {id(pool) for _, pool in new.values()}
         for _, pool in old.values():
             if pool is not self._shared and id(pool) not in kept:
                 pool.retire()
+
+    def _pool(self, entry_id: str, function: PythonFunction) -> DaemonPool | ChildPool:
+        if function.workers is None:
+            return self._shared
+        if function.in_process:
+            return ChildPool(entry_id, function.in_process, self.folder, function.workers)
+        return DaemonPool(function.workers)
 
     def target(self, entry_id: str) -> Any:
         """What an entry names; of a process.python its class."""
@@ -201,7 +142,8 @@ class PythonFunctions:
         found = self._functions.get(entry_id)
         if found is None:
             raise PerdureError(Kind.NOT_FOUND, f"there is no Python function {entry_id}")
-        (function, _), pool = found
+        prepared, pool = found
+        function = prepared.function
 
         def on_end(call: FunctionCall, result: Result | None) -> None:
             self._calls.discard(call)
@@ -225,7 +167,9 @@ class PythonFunctions:
                 entry_id,
                 lambda error: call.give_up(error, Result(error=error)),
             )
-        if inspect.iscoroutinefunction(function):
+        if isinstance(pool, ChildPool):
+            pool.submit(call, args)
+        elif inspect.iscoroutinefunction(function):
             self._run_async(call, partial(function, *args))
         else:
             pool.submit(partial(self._run, call, partial(function, *args)))
@@ -287,21 +231,22 @@ async def _await(call: FunctionCall, function: Callable[[], Awaitable[Any]]) -> 
         call.finish(result_of(value))
 
 
-def _pool_workers(entry_id: str, pool: Mapping[str, Any]) -> int | None:
-    """Threads that a function wants of its own, or None when it shares."""
+def _same_pool(old: PythonFunction, new: PythonFunction) -> bool:
+    """Whether calls go on in the same workers. Processes keep the code that they have imported."""
+    return old is new if old.in_process or new.in_process else old.workers == new.workers
+
+
+def _pool(entry_id: str, pool: Mapping[str, Any]) -> tuple[str, int | None]:
+    """Kind of the workers that a function wants, and their number, None where it says none."""
     kind = pool.get("type", "thread")
-    if kind == "process":
-        raise PerdureError(
-            Kind.INVALID, f"{entry_id}: pool type process is not supported yet: use thread"
+    if kind not in ("thread", "process"):
+        text = (
+            f'{entry_id}: pool type "{kind}" is none of a Python function\'s: use thread, process'
         )
-    if kind != "thread":
-        raise PerdureError(
-            Kind.INVALID,
-            f'{entry_id}: pool type "{kind}" is none of a Python function\'s: use thread',
-        )
+        raise PerdureError(Kind.INVALID, text)
     workers = pool.get("workers")
     if workers is not None and (type(workers) is not int or workers < 1):
         raise PerdureError(
             Kind.INVALID, f"{entry_id}: pool workers is {workers!r}: give a whole number from 1"
         )
-    return workers
+    return kind, workers

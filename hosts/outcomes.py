@@ -67,6 +67,17 @@ def _trace(error: BaseException) -> str:
     return "".join(told.format())
 
 
+def encode_result(entry_id: str, result: Result) -> tuple[bool, bytes]:
+    """Whether a call went well, and its encoded value or error."""
+    if result.error is not None:
+        return False, encode_error(result.error)
+    try:
+        return True, encode(result.value)
+    except PerdureError as error:
+        text = f"{entry_id} returned what cannot be passed on: {error.message}"
+        return False, encode(PerdureError(error.kind, text))
+
+
 def encode_error(error: PerdureError) -> bytes:
     """An error of user code; what of it cannot travel goes without it, or escaped."""
     try:

@@ -130,10 +130,6 @@ CASES: dict[str, tuple[str, list[str]]] = {
             "app.yaml:3: app:f: versioning: 1 is not a choice; the choices are latest, pinned",
         ],
     ),
-    "a choice of later": (
-        "- {name: f, kind: function.python, target: 'a:b', pool: {type: process}}",
-        ['app.yaml:3: app:f: pool.type: "process" is not available in this version; use thread'],
-    ),
     "bad shapes": (
         "- {name: f, kind: function.lua, source: x, modules: time, imports: [a], pool: 3, meta: 1}",
         [

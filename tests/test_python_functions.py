@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from hosts.functions import FunctionCall, PythonFunction, PythonFunctions
+from hosts.function_call import FunctionCall
+from hosts.functions import PythonFunction, PythonFunctions
 from hosts.limits import Limits
 from hosts.outcomes import Result
 from runtime.api import ctx, heartbeat
@@ -392,7 +393,6 @@ def test_a_wrong_target_says_what_is_there(
 @pytest.mark.parametrize(
     ("name", "pool", "message"),
     [
-        ("add", {"type": "process"}, "pool type process is not supported yet"),
         ("add", {"type": "lazy"}, 'pool type "lazy" is none of a Python function'),
         ("add", {"workers": 0}, "pool workers is 0: give a whole number from 1"),
         ("add_async", {"workers": 2}, "async functions share one event loop"),

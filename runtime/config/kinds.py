@@ -234,10 +234,14 @@ KINDS: Final[Mapping[str, EntryKind]] = {
                     Record(
                         {
                             "type": Field(
-                                Choice(("thread",), "pool type", later=("process",)), "thread"
+                                Choice(("thread", "process"), "pool type"),
+                                "thread",
+                                "process: in child processes, for what computes or may hang",
                             ),
                             "workers": Field(
-                                Integer(1), None, "threads of its own; none: those all share"
+                                Integer(1),
+                                None,
+                                "of its own; none: the threads all share, a process for each CPU",
                             ),
                         }
                     ),

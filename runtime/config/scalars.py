@@ -125,17 +125,13 @@ class Size(Plain):
 
 @dataclass(frozen=True)
 class Choice(Plain):
-    """One of `options`. Those in `later` are understood, and refused as not available yet."""
+    """One of `options`."""
 
     options: tuple[str, ...]
     noun: str = "choice"
-    later: tuple[str, ...] = ()
 
     def read(self, node: Located, place: Place) -> Any:
-        if node.value in self.later:
-            message = f"{shown(node)} is not available in this version"
-            place.reject(node, message, f"use {' or '.join(self.options)}")
-        elif node.value not in self.options:
+        if node.value not in self.options:
             hint = suggest(shown(node).strip('"'), self.options, f"the {self.noun}s are {{}}")
             place.reject(node, f"{shown(node)} is not a {self.noun}", hint)
         return node.value
