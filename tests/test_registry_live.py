@@ -193,6 +193,23 @@ def test_a_python_function_changes_with_its_target_and_with_its_file(
         assert node.call("app:f", timeout=PATIENCE) == "old"
 
 
+def test_a_python_process_keeps_its_class_and_new_ones_have_the_new(tmp_path: Path) -> None:
+    source = """
+        from hosts.api import Process
+        class Old(Process):
+            def on_message(self, topic, payload, sender):
+                self.send(sender, "said", type(self).__name__)
+        class New(Old): pass
+    """
+    entries = {"p": {"kind": "process.python", "target": "actors:Old"}}
+    with running(tmp_path, entries, {"actors": source}) as node:
+        old = node.spawn("app:p", "app:one")
+        put(node, "p", {"kind": "process.python", "target": "actors:New"})
+        new = node.spawn("app:p", "app:one")
+        said = [node.actor(pid).ask("say", timeout=PATIENCE) for pid in (old, new)]
+        assert said == ["Old", "New"]
+
+
 def test_what_is_deleted_is_found_no_more(tmp_path: Path) -> None:
     entries = {"f": function("return 1"), "p": process("return 1"), "m": {"kind": "store.memory"}}
     with running(tmp_path, entries) as node:
