@@ -30,6 +30,7 @@ RECORD_TYPES: Final[dict[str, str]] = {
     "message_answered": "what the send was answered",
     "version": "the branch that workflow.version took",
     "attributes": "search attributes set by the run",
+    "migrated": "moved to the deployed code: its source hash",
     "cancel_requested": "somebody asked the run to end",
     "completed": "the result",
     "failed": "the error",

@@ -105,6 +105,12 @@ class Session:
         rows = [{"run": run, **row._asdict()} for host in hosts for run, row in host.runs()]
         return sorted(rows, key=lambda row: int(row["run"]))
 
+    def migrate(self, pid: str) -> Any:
+        """Move a workflow to the deployed code."""
+        host, workflow_id = self.node.workflow_host_of(pid)
+        run = host.run(workflow_id)[0]
+        return self.node.clients.ask(lambda reply: host.migrate(run, reply), 20, "migration")
+
     def live(self) -> int:
         """How many runs are in memory."""
         return sum(host.live for host in self.node.workflow_hosts())

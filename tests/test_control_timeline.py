@@ -33,6 +33,7 @@ WORDS: list[tuple[Record, str]] = [
     (["started", STARTED], 'started app:order({"id": 7})'),
     (["started", STARTED | {"parent": "{h|p}"}], 'started app:order({"id": 7}) by {h|p}'),
     (["started_again", "k-1"], 'was asked for again, key "k-1"'),
+    (["migrated", bytes(32)], "moved to the source 0000000000000000"),
     (["message", "go", "", encode_args([1, "x"])], 'message "go": 1, "x"'),
     (["message", "go", "{h|1}", encode_args([]), "key:1"], 'message "go" from {h|1}'),
     (["step", BEGAN, 1, 1], "step: took 1 input"),

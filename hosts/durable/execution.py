@@ -99,6 +99,11 @@ class Execution:
         """Nothing of it is written yet."""
         return bool(self.fresh) and bool(self.fresh[0][0] == "started")
 
+    @property
+    def may_leave(self) -> bool:
+        """It waits, and can be rebuilt; a parked one hears of new code only while it is here."""
+        return not (self.fresh or self.ended or self.suspended)
+
     def count(self, records: list[Record]) -> None:
         """Count records towards length and size of the history."""
         self.length += len(records)

@@ -30,11 +30,21 @@ class Mismatch(Exception):
         self.attempted = attempted
         self.source = ""
 
+    @property
+    def shown_recorded(self) -> str:
+        """What the history has, for a person."""
+        return shown(self.recorded)
+
+    @property
+    def shown_attempted(self) -> str:
+        """What the code did, for a person."""
+        return shown(self.attempted)
+
     def __str__(self) -> str:
         place = f" at {self.source}" if self.source else ""
         return (
-            f"command {self.position}: the history has {shown(self.recorded)}, "
-            f"the code did {shown(self.attempted)}{place}"
+            f"command {self.position}: the history has {self.shown_recorded}, "
+            f"the code did {self.shown_attempted}{place}"
         )
 
 

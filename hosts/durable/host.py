@@ -31,7 +31,7 @@ from journal.journal import Journal
 from journal.records import RunRow
 from runtime.errors import Kind, PerdureError
 from runtime.ids import check_name
-from runtime.inputs import Input
+from runtime.inputs import Input, ReplyTo
 from runtime.lua.machine import Machine
 from runtime.routing.router import Router, SpawnRequest, key_of, reply_of
 
@@ -333,6 +333,14 @@ class WorkflowHost:
                 count += 1
                 if limit is not None and count >= limit:
                     return
+
+    def migrate(self, run: int, reply: ReplyTo) -> None:
+        """Move an open run to the deployed code; see `Migration.move`."""
+        shard = self._owner_of(run)
+        if shard is None:
+            self._router.refuse(reply, PerdureError(Kind.NOT_FOUND, f"{self.id} has no run {run}"))
+            return
+        shard.post(partial(shard.request, reply, shard.migration.move, run, reply))
 
     @property
     def live(self) -> int:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from hosts.durable import replay, sources
+from hosts.durable import replay
 from hosts.durable.execution import Execution
 from hosts.durable.flight import Flight
 from hosts.durable.records import NIL, Record
@@ -32,8 +32,6 @@ class Runs:
         self._parts = shard.parts
         self._by_id: dict[str, Execution] = {}
         self._by_run: dict[int, Execution] = {}
-        self._pinned: set[bytes] = set()
-        self._bundles: dict[str, sources.Bundle] = {}
 
     def find(self, workflow_id: str) -> Execution | None:
         """The open run of a workflow id, rebuilt from its history where needed; None without
@@ -52,7 +50,7 @@ class Runs:
         row = self._journal.run(run)
         if row is None or not row.is_open or row.host != self._parts.host_id:
             return None
-        return self._load(run, row)
+        return self.load(run, row)
 
     def unfinished(self, workflow_id: str) -> Execution | None:
         """The run whose end is still to be told: an open one, or one that ended but not yet on
@@ -96,14 +94,21 @@ class Runs:
         return [
             execution
             for execution in self._by_run.values()
-            if execution.used <= settled and not execution.fresh and not execution.ended
+            if execution.used <= settled and execution.may_leave
         ]
 
-    def _load(self, run: int, row: RunRow) -> Execution:
-        pid = f"{{{self._parts.host_id}|{row.workflow_id}}}"
-        execution = Execution(run, row, pid)
+    def pid_of(self, row: RunRow) -> str:
+        """PID of the workflow of a run."""
+        return f"{{{self._parts.host_id}|{row.workflow_id}}}"
+
+    def load(self, run: int, row: RunRow) -> Execution:
+        """An open run, rebuilt from the journal; parked when its code cannot carry it on."""
+        execution = Execution(run, row, self.pid_of(row))
         self.keep(execution)
         try:
+            rescued = self._shard.migration.rescued(run, row) if execution.suspended else None
+            if rescued is not None:
+                return rescued
             problem = self._replay(execution)
         except BadRecordError as error:
             return self._quarantine(execution, error)
@@ -128,23 +133,25 @@ class Runs:
         machine = self._shard.machine
         mismatch = replay.replay(
             execution,
-            self._recorded(execution.run),
-            self._attempts(execution.run),
+            self.recorded(execution.run),
+            self.attempts(execution.run),
             machine,
-            lambda started: self._definition(execution.row.entry, started["source"]),
+            lambda started: self._shard.code.definition(execution.row, started),
         )
         if mismatch is None:
             return None
         machine.step([inputs.drop(execution.pid)], 0)
-        recorded = self._recorded(execution.run)
+        recorded = self.recorded(execution.run)
         mismatch.source = replay.source_line(execution, recorded, machine, mismatch.position)
         machine.step([inputs.drop(execution.pid)], 0)
         return str(mismatch)
 
-    def _recorded(self, run: int) -> Iterator[Record]:
+    def recorded(self, run: int) -> Iterator[Record]:
+        """The history of a run."""
         return (record for page in self._journal.pages(run) for _, record in page)
 
-    def _attempts(self, run: int) -> dict[int, list[Any]]:
+    def attempts(self, run: int) -> dict[int, list[Any]]:
+        """What the journal keeps of the pending activities of a run, by number."""
         return {each.seq: each.row for each in self._journal.activities_of(run)}
 
     def _quarantine(self, execution: Execution, error: BadRecordError) -> Execution:
@@ -177,12 +184,11 @@ class Runs:
 
     def at_rest(self, run: int, row: RunRow) -> Execution:
         """The bookkeeping of a run; what its history does not tell is taken from the indexes."""
-        pid = f"{{{self._parts.host_id}|{row.workflow_id}}}"
-        execution = Execution(run, row, pid)
+        execution = Execution(run, row, self.pid_of(row))
         try:
-            replay.restore(execution, self._recorded(run), self._attempts(run))
+            replay.restore(execution, self.recorded(run), self.attempts(run))
         except BadRecordError:
-            execution = Execution(run, row, pid)
+            execution = Execution(run, row, self.pid_of(row))
             for pending in self._journal.activities_of(run):
                 execution.issue(["activity_scheduled", pending.seq, "", NIL, None, None], None)
             for pending in self._journal.outbox_of(run):
@@ -219,54 +225,34 @@ class Runs:
         unit.put_run(execution.run, execution.row)
         unit.put_ready(execution.run)
 
-    def _definition(self, entry: str, digest: bytes) -> str:
-        """What the machine runs a run of `entry` as that started on the source `digest`."""
-        bundle = self.bundle(entry)
-        if bundle is not None and (self._is_latest(entry) or bundle.digest == digest):
-            return entry
-        if digest not in self._pinned:
-            blob = self._journal.source(digest)
-            if blob is None:
-                return entry
-            self._shard.machine.define(sources.renamed(blob, digest))
-            self._pinned.add(digest)
-        return sources.pinned_name(entry, digest)
-
-    def bundle(self, entry: str) -> sources.Bundle | None:
-        """The source that a new run of `entry` starts on."""
-        bundle = self._bundles.get(entry)
-        definitions = self._parts.deployed.definitions
-        if bundle is None and entry in definitions:
-            bundle = sources.Bundle(entry, definitions)
-            self._bundles[entry] = bundle
-        return bundle
-
-    def _is_latest(self, entry: str) -> bool:
-        return bool(self._parts.option(entry, "versioning") == "latest")
-
     def redeployed(self) -> None:
         """The definitions have changed: runs of `latest` entries take the new code at their next
         step, parked ones now."""
-        old, self._bundles = self._bundles, {}
+        code = self._shard.code
+        changed = code.redeployed()
         for execution in self._by_run.values():
             entry = execution.row.entry
-            bundle = self.bundle(entry)
+            bundle = code.bundle(entry)
             if bundle is None or execution.ended:
                 continue
-            same = entry in old and old[entry].digest == bundle.digest
             if execution.starting:
                 # It has not run yet, and runs what is in the machine now.
                 execution.fresh[0][1]["source"] = bundle.digest
                 execution.unit.put_source(bundle.digest, bundle.blob)
-            elif self._is_latest(entry) and not (same and execution.definition == entry):
+            elif execution.suspended and entry in changed:
                 execution.stale = True
-                if execution.suspended:
-                    self._shard.wake(execution)
+                self._shard.wake(execution)
+            elif code.is_latest(entry) and (entry in changed or execution.definition != entry):
+                execution.stale = True
 
     def current(self, execution: Execution) -> Execution:
         """The run on the code that it is to run now, which is about to get its fresh inputs."""
         if not execution.stale or execution.ended:
             return execution
+        return self.rebuild(execution, self.load)
+
+    def rebuild(self, execution: Execution, load: Callable[[int, RunRow], Execution]) -> Execution:
+        """The run as `load` makes it from the journal, with the inputs that are not written yet."""
         fresh, acks, unit = execution.fresh, execution.acks, execution.unit
         execution.taken()
         self._shard.settle_all()
@@ -274,10 +260,12 @@ class Runs:
         self.forget(execution)
         row = self._journal.run(execution.run)
         assert row is not None
-        renewed = self._load(execution.run, row)
+        renewed = load(execution.run, row)
         for record in fresh:
             renewed.consume(record, None)
         renewed.fresh, renewed.acks, renewed.unit = fresh, acks, unit
+        if fresh:
+            self._shard.wake(renewed)
         return renewed
 
     def end_of(self, workflow_id: str) -> tuple[bool, bytes] | None:
@@ -315,7 +303,3 @@ class Runs:
             self._shard.machine.step([inputs.drop(execution.pid)], 0)
             self.forget(execution)
             yield execution
-
-    def new_machine(self) -> None:
-        """The machine was replaced: nothing is defined in it but what is deployed."""
-        self._pinned.clear()

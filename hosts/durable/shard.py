@@ -30,12 +30,14 @@ from hosts.durable import history, records
 from hosts.durable.activities import Activities
 from hosts.durable.arrivals import Arrivals
 from hosts.durable.cache import Cache
+from hosts.durable.code import Code
 from hosts.durable.deadlines import Deadlines
 from hosts.durable.endings import Endings
 from hosts.durable.execution import Execution
 from hosts.durable.flight import Flight
 from hosts.durable.inline import InlineFunctions
 from hosts.durable.limit import PayloadLimit
+from hosts.durable.migration import Migration
 from hosts.durable.outbox import Outbox
 from hosts.durable.records import Record
 from hosts.durable.runs import Runs
@@ -111,6 +113,8 @@ class Shard(VmWorker):
         self.deadlines = deadlines
         self.outbox = Outbox(self)
         self.runs = Runs(self)
+        self.code = Code(self)
+        self.migration = Migration(self)
         self.starts = Starts(self)
         self.arrivals = Arrivals(self)
         self.endings = Endings(self)
@@ -180,6 +184,8 @@ class Shard(VmWorker):
         """Handle what somebody may wait for; where that fails they hear of it."""
         try:
             handle(*args)
+        except PerdureError as error:
+            self.parts.router.refuse(reply, error)
         except Exception as error:
             logger.exception("%s: cannot handle a request", self.name)
             text = f"{self.parts.host_id}: {error or type(error).__name__}"
@@ -376,7 +382,7 @@ class Shard(VmWorker):
         logger.error("%s: %s; the VM was replaced", self.name, error)
         self._settle_journal()
         self.machine = self._make_machine()
-        self.runs.new_machine()
+        self.code.new_machine()
         self.cache.new_machine()
         self.inline.lost(PerdureError(Kind.INTERNAL, f"{self.name}: {error}"))
         touched = [*stepped, *self._touched.values()]

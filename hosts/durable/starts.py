@@ -69,7 +69,7 @@ class Starts:
         ):
             self._refuse(request, pid, f"workflow {workflow_id} has run before ({row.status})")
             return
-        bundle = self._shard.runs.bundle(request.entry)
+        bundle = self._shard.code.bundle(request.entry)
         if bundle is None:
             gone = PerdureError(Kind.NOT_FOUND, f"{request.entry} does not exist any more")
             self._shard.parts.router.refuse_spawn(request, gone)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import click
 
+from supervision.cli.errors import FAILED
 from supervision.cli.live import done, live
 from supervision.cli.options import JsonValue, as_json
 from supervision.cli.output import facts, json_line, local_time, report, table
@@ -208,3 +210,35 @@ def wait(node: ControlClient, workflow: str, timeout: float | None, as_json: boo
         json_line(result)
     else:
         click.echo(json.dumps(result, ensure_ascii=False, indent=2))
+
+
+@workflows.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--entry", default="", metavar="ENTRY", help="Only runs of this entry.")
+@click.option("--status", default="", metavar="STATUS", help="Only open, or suspended, runs.")
+@click.option("--to", type=click.Choice(["latest"]), required=True, help="The deployed code.")
+@live
+@as_json
+def migrate(
+    node: ControlClient, ids: tuple[str, ...], entry: str, status: str, to: str, as_json: bool
+) -> None:
+    """Move pinned open runs to the deployed code.
+
+    Each run is replayed on that code first, and stays as it is where its history does not fit.
+    Exits with 1 when one had to.
+    """
+    rows = node.call("workflows.migrate", ids=list(ids), entry=entry, status=status)
+    stayed = [row for row in rows if not row["moved"] and not row["latest"]]
+    if as_json:
+        for row in rows:
+            json_line(row)
+    else:
+        table(
+            ("WORKFLOW ID", "ENTRY", "MOVED", "WHY NOT"),
+            (
+                (row["workflow_id"], row["entry"], "yes" if row["moved"] else "no", row["why"])
+                for row in rows
+            ),
+        )
+    if stayed:
+        sys.exit(FAILED)

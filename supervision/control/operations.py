@@ -147,6 +147,7 @@ OPERATIONS: Final[dict[str, Callable[..., Any]]] = {
     "workflows.cancel": workflows.cancel,
     "workflows.terminate": workflows.terminate,
     "workflows.wait": workflows.wait,
+    "workflows.migrate": workflows.migrate,
 }
 
 

@@ -28,6 +28,7 @@ _FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "answered": ("request", "ok", "answer*"),
     "child_ended": ("child", "ok", "result*", "pid", "exec", "at_ns"),
     "event": ("event*",),
+    "migrated": ("source",),
     "cancel_requested": ("from", "reason"),
     "step": ("now_ns", "consumed", "machine"),
     "activity_scheduled": ("activity", "target", "args*", "options*", "context*"),

@@ -128,6 +128,7 @@ _TEXTS: Final[dict[str, Callable[[Fields, Targets], str]]] = {
     "name_requested": lambda d, t: f'request {d["request"]}: {d["verb"]} the name "{d["name"]}"',
     "asked": lambda d, t: f"request {d['request']}: {d['module']} {d['verb']} {_brief(d['args'])}",
     "event": lambda d, t: f"event {_brief(d['event'])}",
+    "migrated": lambda d, t: f"moved to the source {d['source'].hex()[:16]}",
     "cancel_requested": lambda d, t: f"asked to end{_sender(d)}{_because(d['reason'])}",
     "step": _step,
     "value": lambda d, t: f"drew {d['kind']}: {_brief(d['value'])}",

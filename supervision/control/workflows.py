@@ -11,9 +11,13 @@ from hosts.durable.records import Record
 from hosts.durable.replay import restore
 from journal.records import RunRow
 from runtime.codec import decode
+from runtime.errors import PerdureError
 from supervision.control.plain import timestamp
 from supervision.control.timeline import timeline
 from supervision.control.waiting import Waiting
+
+#: Seconds that a run may take to be replayed.
+MOVED_WITHIN = 120.0
 
 if TYPE_CHECKING:
     from hosts.durable.host import WorkflowHost
@@ -94,6 +98,36 @@ def cancel(node: Node, workflow: str, reason: str = "") -> None:
 def terminate(node: Node, workflow: str) -> None:
     """End a workflow at once; on disk by then."""
     node.terminate(_pid(node, workflow))
+
+
+def migrate(
+    node: Node, ids: list[Any] | None = None, entry: str = "", status: str = ""
+) -> list[dict[str, Any]]:
+    """Move open runs to the deployed code, where that fits their histories.
+
+    Of the workflows `ids`, or of all; of this entry and status where those are given. Each run
+    with `moved`, and `why` not: "" when it has.
+    """
+    rows: list[dict[str, Any]] = []
+    for host in node.workflow_hosts():
+        for number, row in list(host.runs(None, open_only=True)):
+            summary = _summary(host, row)
+            if ids and not {row.workflow_id, row.run_id, summary["pid"]} & set(ids):
+                continue
+            if (entry and row.entry != entry) or (status and row.status != status):
+                continue
+            rows.append(summary | _moved(node, host, number))
+    return rows
+
+
+def _moved(node: Node, host: WorkflowHost, run: int) -> dict[str, Any]:
+    try:
+        verdict: dict[str, Any] = node.clients.ask(
+            lambda reply: host.migrate(run, reply), MOVED_WITHIN, f"migration of run {run}"
+        )
+    except PerdureError as error:
+        return {"moved": False, "why": error.message, "latest": False}
+    return verdict
 
 
 def wait(node: Node, workflow: str, timeout: float | None = None) -> Waiting:
