@@ -31,6 +31,8 @@ def figures(
         if isinstance(service, ProcessHost):
             help_text = "Processes that live on a host."
             yield _gauge("processes", service.population, help_text, host=service.id)
+            help_text = "Messages that full inboxes of a host dropped or refused."
+            yield _total("inbox_dropped", service.dropped, help_text, host=service.id)
         elif isinstance(service, WorkflowHost):
             yield from _runs(service)
         elif isinstance(service, LmdbService):

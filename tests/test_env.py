@@ -11,7 +11,8 @@ import pytest
 from runtime.config.problems import ConfigurationError
 from supervision.control.workflows import history
 from supervision.node import Node
-from tests.durable_lab import durable_app, kinds_on_disk
+from tests.crash_lab import NodeProcess
+from tests.durable_lab import HOST, durable_app, kinds_on_disk
 from tests.process_lab import PATIENCE, eventually, process, run, running, write_app
 
 MODULES = ["env"]
@@ -176,6 +177,23 @@ def test_a_workflow_keeps_what_it_has_read(tmp_path: Path, monkeypatch: pytest.M
         node.send(pid, "go on")
         assert node.result(pid, PATIENCE) == ["first", "NotFound", "1", "second"]
     assert kinds_on_disk(app, "w").count("asked") == 5
+
+
+@pytest.mark.parametrize("point", ["journal.commit.after", "host.effect.before"])
+def test_what_a_workflow_asked_before_a_crash_is_answered_after_it(
+    tmp_path: Path, point: str
+) -> None:
+    source = """
+    local env = require("env")
+    return { env.set("COUNT", "1"), (env.get("COUNT")) }
+    """
+    app = durable_app(tmp_path / "app", {"main": source}, entries=WORKFLOW_VARIABLES)
+    with NodeProcess(app) as node:
+        node.do("arm", fault=f"{point}:1")
+        node.ask("spawn", entry="app:main", host=HOST, args=[], options={"workflow.id": "w"})
+        node.wait_dead()
+        node.crash()
+        assert node.result("{app:orders|w}") == [True, "1"]
 
 
 def answers(node: Node) -> int:

@@ -16,6 +16,7 @@ from runtime.routing.router import Router
 from supervision.node import Node
 from tests.durable_lab import durable_app
 from tests.process_lab import PATIENCE, eventually, function, process, run, running
+from tests.test_process_vm_lost import DEAF, HOST, blow_up
 
 MODULES = ["events", "funcs", "time"]
 
@@ -282,6 +283,15 @@ def test_a_subscription_goes_with_its_host(tmp_path: Path) -> None:
         eventually(lambda: subscribers(node) == 0)
 
 
+def test_a_subscription_goes_with_its_vm(tmp_path: Path) -> None:
+    with running(tmp_path, {**ENTRIES, "small": HOST, "deaf": DEAF}) as node:
+        node.spawn("app:holds", "app:small", "held")
+        node.spawn("app:holds", "app:one", "held")
+        eventually(lambda: subscribers(node) == 2)
+        blow_up(node)
+        eventually(lambda: subscribers(node) == 1)
+
+
 def test_wrong_arguments_are_invalid(node: Node) -> None:
     wrong = run(node, "app:wrong", "app:one")
     assert [each[:2] for each in wrong] == [[True, "Invalid"]] * len(wrong)
@@ -290,6 +300,29 @@ def test_wrong_arguments_are_invalid(node: Node) -> None:
     assert texts[2] == "events.send: path must be a text, got nil"
     assert texts[5] == 'events.subscribe: kind must be a text, got ""'
     assert '"a*b" is not a pattern' in texts[6]
+
+
+INLINE = """
+- name: hears
+  kind: function.lua
+  modules: [events, store]
+  source: |
+    local sub = assert(require("events").subscribe("f"))
+    assert(require("events").send("f", "made", "p", ...))
+    local kv = assert(require("store").get("app:kv"))
+    assert(kv:set("heard", sub:channel():receive().data))
+    return kv:get("heard")
+- {name: kv, kind: store.lmdb, path: ./data/kv}
+"""
+
+
+def test_a_function_does_it_for_a_workflow_in_the_workflow_s_vm(tmp_path: Path) -> None:
+    app = durable_app(
+        tmp_path / "app", {"main": 'return funcs.call("app:hears", "x")'}, entries=INLINE
+    )
+    with Node.from_path(app) as node:
+        assert node.result(node.spawn("app:main", "app:orders"), PATIENCE) == "x"
+        eventually(lambda: subscribers(node) == 0)
 
 
 def test_a_workflow_is_told_to_call_a_function(tmp_path: Path) -> None:

@@ -137,10 +137,17 @@ def test_the_node_counts_itself(tmp_path: Path) -> None:
         assert value(node, "perdure_events_published_total") == published + 1
 
 
-def test_processes_are_counted_by_host(node: Node) -> None:
-    waits = node.spawn("app:wrong", "app:one")
-    node.result(waits, PATIENCE)
-    eventually(lambda: value(node, "perdure_processes", host="app:one") == 0)
+def test_processes_and_what_full_inboxes_lose_are_counted_by_host(tmp_path: Path) -> None:
+    small = {"kind": "process.host", "limits": {"inbox": {"size": 2, "policy": "drop_oldest"}}}
+    entries = {"small": small, "deaf": process("process.events():receive()")}
+    with running(tmp_path, entries) as node:
+        pid = node.spawn("app:deaf", "app:small")
+        for _ in range(5):
+            node.send(pid, "hello")
+        assert value(node, "perdure_processes", host="app:small") == 1
+        assert value(node, "perdure_inbox_dropped_total", host="app:small") == 3
+        node.cancel(pid)
+        eventually(lambda: value(node, "perdure_processes", host="app:small") == 0)
 
 
 def test_one_name_is_one_metric_and_a_clash_is_logged_once(
