@@ -36,13 +36,17 @@ RECORD_TYPES: Final[dict[str, str]] = {
     "failed": "the error",
     "cancelled": "ended by a request",
     "terminated": "ended from outside, without its consent",
+    "timed_out": "its run or execution timeout passed",
     "continued": "went on as a new run: which",
+    "child_close": "a child is to end as its parent has",
 }
 
 #: Statuses in which a run still owns timers, activities and messages to come.
 OPEN_STATUSES: Final = frozenset({"open", "suspended"})
 #: Statuses in which a run only answers.
-ENDED_STATUSES: Final = frozenset({"completed", "failed", "cancelled", "terminated", "continued"})
+ENDED_STATUSES: Final = frozenset(
+    {"completed", "failed", "cancelled", "terminated", "timed_out", "continued"}
+)
 
 
 class RunRow(NamedTuple):

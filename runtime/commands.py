@@ -9,6 +9,7 @@ command with a seq is answered by an input `answer` of the same number. Payloads
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgpack
@@ -120,12 +121,15 @@ class Tell(NamedTuple):
 class Upgrade(NamedTuple):
     """The slot starts again as `entry`, under its PID.
 
-    A process has done so in its VM by then, and what it had under way outside is to be dropped.
+    A process has done so in its VM by then, and what it had under way outside is to be dropped. A
+    run has ended, and goes on as another; `messages` are those it had not received: topic,
+    arguments, sender.
     """
 
     pid: str
     entry: str
     args: bytes
+    messages: Sequence[tuple[str, bytes, str]] = ()
 
 
 class Value(NamedTuple):

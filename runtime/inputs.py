@@ -26,9 +26,11 @@ class StartOptions(TypedDict, total=False):
     links: list[str]  #: PIDs it is linked to
     named: bool  #: holds a name, so its exit is announced through the host
     context: bytes  #: encoded map of inherited values
-    messages: list[tuple[str, bytes]]  #: topic and encoded arguments, delivered before it runs
+    #: topic, encoded arguments and, unless it is the parent, the sender; delivered before it runs
+    messages: Sequence[tuple[Any, ...]]
     terminal: list[str]  #: command-line arguments; makes the module io work
     durable: bool  #: a workflow run; needs seed (32 bytes) and info
+    step_limit: int  #: ns of wall clock that a live step of a durable one may take
     traced: bool  #: tells the source line of each of its requests
     seed: bytes
     info: dict[str, Any]

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from hosts.durable import keys
-from hosts.durable.execution import is_exec
+from hosts.durable import keys, records
+from hosts.durable.execution import DEADLINE, is_exec
 from hosts.durable.flight import Flight
 from hosts.durable.outbox import RUN_UNIT
 from hosts.durable.records import Record
 from journal.unit import Unit
-from runtime.codec import encode
+from runtime.codec import decode, encode
 from runtime.errors import PerdureError
 from runtime.inputs import ReplyTo
 from runtime.routing.router import Origin
 
 if TYPE_CHECKING:
     from hosts.durable.shard import Shard
+
+#: How long a parent that has ended waits for the host of its child, ns.
+_AGAIN_NS: Final = 1_000_000_000
 
 
 class Arrivals:
@@ -67,14 +70,28 @@ class Arrivals:
         ]
 
     def control(
-        self, workflow_id: str, verb: str, sender: str, reason: str | None, ack: ReplyTo | None
+        self,
+        workflow_id: str,
+        verb: str,
+        sender: str,
+        reason: str | None,
+        ack: ReplyTo | None,
+        origin: str | Origin | None = None,
     ) -> None:
-        """terminate, cancel, monitor, unmonitor, link, unlink, probe."""
+        """terminate, cancel, monitor, unmonitor, link, unlink, probe.
+
+        Args:
+            origin: the request that the run must have come from, when its parent is the sender.
+        """
         watching = verb in ("monitor", "unmonitor", "link", "unlink")
         runs = self._shard.runs
         look_up = runs.unfinished if watching else runs.to_end if verb == "terminate" else runs.find
         execution = look_up(workflow_id)
         router = self._shard.parts.router
+        if execution is not None and origin is not None:
+            row = execution.row
+            if (self._shard.journal.journal_id, row.parent, row.parent_seq) != origin:
+                execution = None
         if verb in ("monitor", "link") and execution is None:
             end = self._shard.runs.end_of(workflow_id)
             if end is None:
@@ -91,7 +108,7 @@ class Arrivals:
         elif verb == "terminate":
             self._shard.endings.terminate(execution, reason or "", ack)
         elif verb in ("cancel", "stop"):
-            self._shard.touch(execution, ["cancel_requested", sender, reason], ack)
+            self._shard.endings.cancel(execution, sender, reason, ack)
         else:
             self._shard.endings.watch(execution.run, verb, sender)
             router.answer(ack)
@@ -120,6 +137,12 @@ class Arrivals:
             self._shard.touch(execution, self._shard.outbox.answer_record(request, seq, ok, value))
         elif run in self._shard.endings.orphans:
             orphan = self._shard.endings.orphans[run]
+            closing = orphan.requests.get(seq, [""])
+            if closing[0] == "child_close" and not ok and decode(value).retryable:
+                # The child's host does not run at the moment.
+                again = partial(self._shard.outbox.close_child, orphan, closing)
+                self._shard.deadlines.after(_AGAIN_NS, partial(self._shard.post, again))
+                return
             unit = Unit()
             orphan.settle(seq, unit)
             if not orphan.requests:
@@ -145,6 +168,11 @@ class Arrivals:
                 self._shard.touch(execution, ["child_started", seq, True, encode(pid)])
             self._shard.touch(execution, ["child_ended", seq, ok, value, pid, by_exec, at])
             execution.unit.del_outbox(child, 0)
+        elif (heir := self._shard.chain.latest(run)) is not None and heir.run != run:
+            # Its parent goes on as new.
+            ended: Record = ["child_ended", seq, ok, value, pid, False, at]
+            self._shard.touch(heir, ["event", records.exit_event(ended)])
+            heir.unit.del_outbox(child, 0)
         else:
             unit = Unit()
             unit.del_outbox(child, 0)
@@ -153,7 +181,9 @@ class Arrivals:
     def timer_due(self, run: int, seq: int) -> None:
         """A durable timer fell due."""
         execution = self._shard.runs.find_run(run)
-        if execution is not None:
+        if execution is not None and seq == DEADLINE:
+            self._shard.endings.time_out(execution)
+        elif execution is not None:
             self._shard.touch(execution, ["timer_fired", seq])
 
     def outcome(self, workflow_id: str, reply: ReplyTo) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hosts.durable.execution import Execution
+from hosts.durable.execution import BEGIN, DEADLINE, Execution
 from hosts.durable.flight import Flight
 from hosts.durable.records import Record
 from journal.unit import Unit
@@ -67,25 +67,59 @@ class Endings:
         return None
 
     def end(
-        self, execution: Execution, command: c.Ended, unit: Unit, page: list[Record]
+        self,
+        execution: Execution,
+        command: c.Ended | c.Upgrade,
+        unit: Unit,
+        page: list[Record],
+        consumed: list[Record],
     ) -> list[Callable[[], None]]:
-        """The run's main returned or failed: write its end; returns the effects."""
+        """The run's main returned, failed, or goes on as new: write it; returns the effects.
+
+        Args:
+            page: records of its last step, to which those of its end are added.
+            consumed: inputs of that step.
+        """
+        if isinstance(command, c.Upgrade):
+            try:
+                successor = self._shard.chain.upgraded(execution, command, unit, consumed)
+            except PerdureError as error:
+                return self._end(execution, ["failed", encode(error)], unit, page, consumed)
+            end: Record = ["continued", command.entry, command.args]
+            return self._finish(execution, end, successor, unit, page)
         status = "completed" if command.ok else "failed"
         if not command.ok and decode(command.value).kind == Kind.CANCELED:
             status = "cancelled"
-        return self._finish(execution, status, command.ok, command.value, unit, page)
+        return self._end(execution, [status, command.value], unit, page, consumed)
+
+    def _end(
+        self,
+        execution: Execution,
+        end: Record,
+        unit: Unit,
+        page: list[Record],
+        consumed: list[Record],
+    ) -> list[Callable[[], None]]:
+        """The run is over, and its children are told; what its rules say follows."""
+        for record in self._shard.outbox.closes(execution):
+            page.append(record)
+            execution.issue(record, unit)
+        successor = self._shard.chain.repeated(execution, end, unit, consumed)
+        return self._finish(execution, end, successor, unit, page)
 
     def _finish(
         self,
         execution: Execution,
-        status: str,
-        ok: bool,
-        value: bytes,
+        end: Record,
+        successor: Execution | None,
         unit: Unit,
         page: list[Record],
     ) -> list[Callable[[], None]]:
-        page.append([status, value])
-        row = execution.row._replace(status=status, ended_ns=self._shard.deadlines.wall())
+        row = execution.row._replace(status=end[0], ended_ns=self._shard.deadlines.wall())
+        if successor is not None:
+            end = [*end, successor.run, successor.row.run_id]
+            row = row._replace(extra={**(row.extra or {}), "next": successor.run})
+        page.append(end)
         execution.row = row
         execution.ended = True
         running = list(execution.activities)
@@ -94,12 +128,27 @@ class Endings:
             self.orphans[execution.run] = execution
         unit.put_run(execution.run, row)
         unit.put_ended(execution.run, row.ended_ns)
+        cancel = partial(self._shard.activities.cancel_run, execution.run, running)
+        closes = [
+            partial(self._shard.outbox.close_child, execution, record)
+            for record in page
+            if record[0] == "child_close"
+        ]
+        if successor is not None:
+            return [cancel, *closes, partial(self._followed, execution, successor)]
         if row.parent:
             unit.put_outbox(execution.run, 0, [row.parent, row.parent_seq])
-        return [
-            partial(self._shard.activities.cancel_run, execution.run, running),
-            partial(self._ended, execution, ok, value),
-        ]
+        return [cancel, *closes, partial(self._ended, execution, end[0] == "completed", end[1])]
+
+    def _followed(self, execution: Execution, successor: Execution) -> None:
+        """The end and the successor are on disk: who waits for the end waits for its end."""
+        self._shard.tally[execution.row.status] += 1
+        self._shard.runs.forget(execution)
+        self._shard.beginnings.arm(successor)
+        for waiting in (self._outcomes, self._watchers):
+            if execution.run in waiting:
+                before = waiting.pop(execution.run)
+                waiting[successor.run] = [*before, *waiting.get(successor.run, ())]
 
     def _ended(self, execution: Execution, ok: bool, value: bytes) -> None:
         """The end is on disk: tell everybody who waits for it."""
@@ -117,18 +166,49 @@ class Endings:
 
     def terminate(self, execution: Execution, reason: str, ack: ReplyTo | None = None) -> None:
         """End a run from outside, whatever it is doing."""
-        error = PerdureError(Kind.CANCELED, "process terminated", details={"reason": reason})
-        if execution.fresh and execution.fresh[0][0] == "started":
+        current: Execution | None = execution
+        if execution.starting:
             # Not written yet: it starts first, so that its history has a beginning.
             self._shard.advance([execution])
-            if execution.ended:
-                self._shard.submit(Unit(), Flight(0, [(ack, encode(True))] if ack else []))
-                return
+            current = self._shard.runs.find(execution.row.workflow_id)
+        if current is None:
+            self._shard.submit(Unit(), Flight(0, [(ack, encode(True))] if ack else []))
+            return
+        error = PerdureError(Kind.CANCELED, "process terminated", details={"reason": reason})
+        self._stop(current, ["terminated", encode(error)], [], ack)
+
+    def cancel(
+        self, execution: Execution, sender: str, reason: str | None, ack: ReplyTo | None
+    ) -> None:
+        """Ask a run to end; one whose time to begin has not come has nothing to tidy, and ends."""
+        asked: Record = ["cancel_requested", sender, reason]
+        if BEGIN not in execution.timers:
+            self._shard.touch(execution, asked, ack)
+            return
+        error = PerdureError(Kind.CANCELED, "canceled before it began", details={"reason": reason})
+        self._stop(execution, ["cancelled", encode(error)], [asked], ack)
+
+    def time_out(self, execution: Execution) -> None:
+        """The time of a run, or that of all runs that go on for one another, is up."""
+        due, rules = execution.timers[DEADLINE], execution.rules
+        final = rules.execution_deadline is not None and due >= rules.execution_deadline
+        which = "execution_timeout" if final else "run_timeout"
+        text = f"{execution.pid} did not end within its {which}"
+        logger.warning("%s", text)
+        error = PerdureError(Kind.TIMEOUT, text)
+        self._stop(execution, ["timed_out", encode(error)], [], None)
+
+    def _stop(
+        self, execution: Execution, end: Record, because: list[Record], ack: ReplyTo | None
+    ) -> None:
         unit = execution.unit
         # What was acknowledged belongs into the history, though nobody will read it.
-        page: list[Record] = list(execution.fresh)
+        page: list[Record] = [*execution.fresh, *because]
         effects = self._shard.arrivals.on_disk(page)
-        effects += self._finish(execution, "terminated", False, encode(error), unit, page)
+        consumed = [*execution.waiting, *execution.fresh]
+        if execution.starting:
+            self._shard.beginnings.index(execution, unit)
+        effects += self._end(execution, end, unit, page, consumed)
         unit.append(execution.run, page)
         self._shard.let_be(execution)
         acks = execution.acks + ([(ack, encode(True))] if ack else [])

@@ -5,24 +5,31 @@ The same bookkeeping serves a run that steps and one that is rebuilt from its hi
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from hosts.durable import keys
 from hosts.durable.records import Record, Step, size_of
+from hosts.durable.start_options import NO_RULES, Rules
 from journal.records import RunRow
 from journal.unit import Unit
 from runtime import commands as c
+from runtime.codec import decode
 
 _ACTIVITY_ENDS = frozenset(
     {"activity_completed", "activity_failed", "activity_timed_out", "activity_cancelled"}
 )
 _REQUESTS = frozenset(
-    {"message_sent", "child_requested", "control_sent", "name_requested", "asked"}
+    {"message_sent", "child_requested", "control_sent", "name_requested", "asked", "child_close"}
 )
 _ANSWERS = frozenset({"message_answered", "child_started", "answered"})
 
 
 _FIRST_ATTEMPT = [1, 0, None]
+
+#: Numbers of a run's own timers, above those of any command: when it begins, and when its time is
+#: up.
+BEGIN: Final = (1 << 32) - 1
+DEADLINE: Final = (1 << 32) - 2
 
 
 class Activity:
@@ -51,6 +58,16 @@ class Activity:
         self.details = details[0] if details else None
 
 
+class Child(NamedTuple):
+    """A child that has not ended, and the request that it is."""
+
+    pid: str
+    entry: str
+    options: bytes | None
+    run: int
+    seq: int
+
+
 class Execution:
     """A run that is in memory; owned by the shard of its workflow id.
 
@@ -61,14 +78,16 @@ class Execution:
         fresh: input records that are neither.
         unit: what goes to disk with the fresh inputs: index rows that they settle.
         acks: replies owed once the fresh inputs are on disk.
+        rules: how it is timed and repeated.
+        inherited: by PID, children that the run had before it was upgraded.
         used: number of the last unit of its shard that was about it; the least recently used run
             has the lowest.
     """
 
     __slots__ = (
-        "acks", "activities", "children", "context", "definition", "ended", "fresh", "length",
-        "now", "pid", "requests", "row", "run", "size", "stale", "suspended", "timers", "unit",
-        "used", "waiting",
+        "acks", "activities", "children", "context", "definition", "ended", "fresh", "inherited",
+        "length", "now", "pid", "requests", "row", "rules", "run", "size", "stale", "suspended",
+        "timers", "unit", "used", "waiting",
     )  # fmt: skip
 
     def __init__(self, run: int, row: RunRow, pid: str) -> None:
@@ -82,7 +101,9 @@ class Execution:
         self.activities: dict[int, Activity] = {}
         self.timers: dict[int, int] = {}
         self.requests: dict[int, Record] = {}
-        self.children: dict[int, str] = {}
+        self.children: dict[int, Child] = {}
+        self.inherited: dict[str, Child] = {}
+        self.rules = NO_RULES
         self.waiting: list[Record] = []
         self.fresh: list[Record] = []
         self.unit = Unit()
@@ -103,6 +124,20 @@ class Execution:
     def may_leave(self) -> bool:
         """It waits, and can be rebuilt; a parked one hears of new code only while it is here."""
         return not (self.fresh or self.ended or self.suspended)
+
+    def begin(self, started: dict[str, Any]) -> None:
+        """Come to where the `started` record puts it."""
+        self.context = started.get("context")
+        self.rules = Rules.of(started)
+        self.inherited = {child[0]: Child(*child) for child in started.get("children", ())}
+        for seq, name in ((BEGIN, "begins"), (DEADLINE, "deadline")):
+            if started.get(name):
+                self.timers[seq] = started[name]
+
+    @property
+    def dormant(self) -> bool:
+        """Whether it takes no step: it is suspended, or its time to begin has not come."""
+        return self.suspended or BEGIN in self.timers
 
     def count(self, records: list[Record]) -> None:
         """Count records towards length and size of the history."""
@@ -149,12 +184,19 @@ class Execution:
             seq = record[1]
             request = self.settle(seq, unit)
             if kind == "child_started" and record[2] and request is not None:
-                self.children[seq] = request[3]
+                pid = str(decode(record[3]))
+                self.children[seq] = Child(pid, request[2], request[7], self.run, seq)
             elif kind == "child_ended":
                 self.children.pop(seq, None)
+        elif kind == "event" and self.inherited:
+            event = decode(record[1])
+            if event["kind"] == "pid.exit":
+                self.inherited.pop(event["from"], None)
 
     def pass_by(self, step: Step) -> None:
         """Note a step of the history that the run is rebuilt from."""
+        if step.inputs and step.inputs[0][0] == "started":
+            self.begin(step.inputs[0][1])
         self.now = step.now
         for record in step.inputs:
             self.consume(record, None)
@@ -168,6 +210,8 @@ class Execution:
             unit.del_outbox(self.run, seq)
             if request[0] == "message_sent":
                 unit.del_dedupe(keys.of_send(self.run, seq).encode())
+            elif request[0] == "child_requested" and request[9]:
+                unit.del_dedupe(keys.of_start("", ("", self.run, seq)).encode())
         return request
 
     @staticmethod

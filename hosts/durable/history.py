@@ -59,7 +59,9 @@ def start_input(pid: str, definition: str, started: dict[str, Any]) -> Input:
     if started.get("context") is not None:
         options["context"] = started["context"]
     if started.get("messages"):
-        options["messages"] = [(topic, args) for topic, args in started["messages"]]
+        options["messages"] = [tuple(message) for message in started["messages"]]
+    if "task_timeout" in started.get("rules", ()):
+        options["step_limit"] = started["rules"]["task_timeout"]
     return inputs.start(pid, definition, started["args"], options)
 
 
@@ -103,6 +105,8 @@ def check(steps: Sequence[Step], commands: Sequence[Command], before: int) -> in
 
 def same(recorded: Record, attempted: Record) -> bool:
     """Whether two command records stand for the same command: kind, target and arguments."""
+    if recorded[0] == attempted[0] == "continued":
+        return bool(recorded[1:3] == attempted[1:3])
     if recorded[0] in END_RECORDS:
         # Ends are compared by kind: the text of an error may name places that moved.
         return recorded[0] == attempted[0] or {recorded[0], attempted[0]} == {"failed", "cancelled"}

@@ -19,11 +19,12 @@ from hosts.durable.activities import Activities
 from hosts.durable.deadlines import Deadlines
 from hosts.durable.inline import InlineFunctions
 from hosts.durable.limit import NO_LIMIT, PayloadLimit
-from hosts.durable.options import ONCE, RetryPolicy, start_options
+from hosts.durable.options import ONCE, RetryPolicy
 from hosts.durable.outbox import child_ended
 from hosts.durable.records import Record
 from hosts.durable.recovery import Recovery
 from hosts.durable.shard import Parts, Shard
+from hosts.durable.start_options import start_options
 from hosts.timers import Timers
 from journal import faults
 from journal.errors import BadRecordError
@@ -129,10 +130,11 @@ class WorkflowHost:
         faults.point(RECOVERY_BEFORE)
         try:
             self._recover(journal)
+            # What is done now may be for a run of this host, and its answer is.
+            self._router.attach(self, self._task_queue)
         finally:
             recovered.set()
         faults.point(RECOVERY_AFTER)
-        self._router.attach(self, self._task_queue)
         self._deadlines.start()
 
     def stop(self) -> None:
@@ -266,7 +268,17 @@ class WorkflowHost:
             _, _, verb, sender, reason = item[:5]
             reply, control = reply_of(item), shard.arrivals.control
             shard.post(
-                partial(shard.request, reply, control, workflow_id, verb, sender, reason, reply)
+                partial(
+                    shard.request,
+                    reply,
+                    control,
+                    workflow_id,
+                    verb,
+                    sender,
+                    reason,
+                    reply,
+                    key_of(item),
+                )
             )
         elif kind == "name":
             reply, named = reply_of(item), shard.arrivals.named
@@ -288,6 +300,9 @@ class WorkflowHost:
                     f"{request.entry} is a {definition.kind}: {self.id} runs workflow.lua",
                 )
             options = start_options(request.settings)
+            if options.task_queue not in (None, self._task_queue, self.id):
+                self._hand_over(request, options.task_queue)
+                return
             workflow_id = (
                 options.workflow_id or request.name or keys.new_workflow_id(self.id, request)
             )
@@ -309,6 +324,14 @@ class WorkflowHost:
         check(f"the context of {request.entry}", start.get("context", b""))
         for topic, args in start.get("messages", ()):
             check(f"the message {topic}", args)
+
+    def _hand_over(self, request: SpawnRequest, task_queue: str | None) -> None:
+        """The worker of another task queue is to run it."""
+        host = self._router.served_by(task_queue or "")
+        if not isinstance(host, WorkflowHost):
+            text = f'no workflow host serves the task queue "{task_queue}"'
+            raise PerdureError(Kind.NOT_FOUND, text)
+        host.spawn(request)
 
     def lookup(self, name: str) -> str | None:
         """A workflow is known by its id while it is open: by what `with_name` gave it, too."""

@@ -27,6 +27,13 @@ def of_message(journal_id: str, workflow_id: str, key: str | Origin) -> str:
     return of_send(run, seq) if journal == journal_id else f"run:{journal}:{run}:{seq}"
 
 
+def of_start(journal_id: str, origin: Origin) -> str:
+    """Key of the messages that a run's start request brings to a run that is there already;
+    forgotten when the request is answered."""
+    journal, run, seq = origin
+    return f"start:{run}:{seq}" if journal == journal_id else f"start:{journal}:{run}:{seq}"
+
+
 def of_spawn(host_id: str, key: str) -> str:
     """Key of a spawn request; its value in the journal is the workflow id."""
     return f"spawn:{host_id}:{key}"

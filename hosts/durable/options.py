@@ -1,8 +1,8 @@
-"""Options that workflow code gives to activities and workflows, read from what the user wrote."""
+"""Options of activities, read from what the user wrote, and what reads those of workflows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from hosts.call_options import Retry, duration_ns
@@ -63,32 +63,22 @@ class ActivityOptions(NamedTuple):
     wait_for_cancellation: bool = False  #: a cancelled one ends when its function does
 
 
-#: Options by name, and whether they are acted on. One that is not is refused: a time limit or a
-#: schedule that is silently ignored would be worse than an error.
-_START_OPTIONS: Final = {
-    "id": True, "id_conflict_policy": True, "id_reuse_policy": True,
-    "execution_error_when_already_started": True, "execution_timeout": False,
-    "run_timeout": False, "task_timeout": False, "retry_policy": False, "cron_schedule": False,
-    "start_delay": False, "parent_close_policy": False, "memo": False,
-    "search_attributes": False, "task_queue": False,
-}  # fmt: skip
-_ACTIVITY_OPTIONS: Final = {
-    "start_to_close_timeout": True, "schedule_to_close_timeout": True, "retry_policy": True,
-    "schedule_to_start_timeout": True, "heartbeat_timeout": True, "id": True,
-    "task_queue": True, "wait_for_cancellation": True,
-}  # fmt: skip
+_ACTIVITY_OPTIONS: Final = (
+    "start_to_close_timeout", "schedule_to_close_timeout", "schedule_to_start_timeout",
+    "heartbeat_timeout", "retry_policy", "id", "task_queue", "wait_for_cancellation",
+)  # fmt: skip
 
 
-def _check_known(options: Mapping[str, Any], prefix: str, known: Mapping[str, bool]) -> None:
+def check_known(options: Mapping[str, Any], prefix: str, known: Sequence[str]) -> None:
+    """Refuse options under a prefix, or that behind `temporal.`, that there are none of.
+
+    Raises PerdureError INVALID: a time limit that is silently ignored would be worse.
+    """
     for name in options:
         bare = name.removeprefix("temporal.")
-        if bare.startswith(prefix):
-            acted_on = known.get(bare.removeprefix(prefix))
-            if acted_on is None:
-                near = suggest(bare.removeprefix(prefix), known, "there are {}")
-                raise PerdureError(Kind.INVALID, f'unknown option "{name}": {near}')
-            if not acted_on:
-                raise PerdureError(Kind.INVALID, f'option "{name}" is not supported yet')
+        if bare.startswith(prefix) and bare.removeprefix(prefix) not in known:
+            near = suggest(bare.removeprefix(prefix), known, "there are {}")
+            raise PerdureError(Kind.INVALID, f'unknown option "{name}": {near}')
 
 
 def option(options: Mapping[str, Any], name: str) -> Any:
@@ -164,7 +154,7 @@ def activity_options(
 
     Raises PerdureError INVALID.
     """
-    _check_known(options, "activity.", _ACTIVITY_OPTIONS)
+    check_known(options, "activity.", _ACTIVITY_OPTIONS)
     raw = option(options, "activity.retry_policy")
     if raw is None and options.get("retry") is not None:
         raw = _policy_of(Retry.read(options["retry"]))
@@ -180,51 +170,15 @@ def activity_options(
         duration_ns(option(options, "activity.schedule_to_start_timeout")),
         duration_ns(option(options, "activity.heartbeat_timeout")),
         default if raw is None else retry_policy(raw),
-        _text(options, "activity.id"),
-        _text(options, "activity.task_queue"),
+        text_option(options, "activity.id"),
+        text_option(options, "activity.task_queue"),
         bool(option(options, "activity.wait_for_cancellation")),
     )
 
 
-def _text(options: Mapping[str, Any], name: str) -> str | None:
+def text_option(options: Mapping[str, Any], name: str) -> str | None:
+    """An option that is a text; None without it. Raises PerdureError INVALID."""
     value = option(options, name)
     if value is None or (isinstance(value, str) and value):
         return value
     raise PerdureError(Kind.INVALID, f"{name} must be a text, not {value!r}")
-
-
-class StartOptions(NamedTuple):
-    """How a workflow starts."""
-
-    workflow_id: str | None
-    conflict: str  #: use_existing, fail or terminate_existing
-    reuse: str  #: allow_duplicate, allow_duplicate_failed_only or reject_duplicate
-    error_when_started: bool
-
-
-_CONFLICT = ("use_existing", "fail", "terminate_existing")
-_REUSE = ("allow_duplicate", "allow_duplicate_failed_only", "reject_duplicate")
-
-
-def start_options(settings: Mapping[str, Any]) -> StartOptions:
-    """Spawn options, by `workflow.*` or `temporal.workflow.*`. Raises PerdureError INVALID."""
-    _check_known(settings, "workflow.", _START_OPTIONS)
-    conflict = option(settings, "workflow.id_conflict_policy") or "use_existing"
-    reuse = option(settings, "workflow.id_reuse_policy") or "allow_duplicate"
-    for name, value, known in (
-        ("id_conflict_policy", conflict, _CONFLICT),
-        ("id_reuse_policy", reuse, _REUSE),
-    ):
-        if value not in known:
-            raise PerdureError(
-                Kind.INVALID, f'workflow.{name} "{value}" is none of {", ".join(known)}'
-            )
-    workflow_id = option(settings, "workflow.id")
-    if workflow_id is not None and not isinstance(workflow_id, str):
-        raise PerdureError(Kind.INVALID, f"workflow.id must be a text, not {workflow_id!r}")
-    return StartOptions(
-        workflow_id,
-        conflict,
-        reuse,
-        bool(option(settings, "workflow.execution_error_when_already_started")),
-    )

@@ -6,17 +6,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from hosts import effects
-from hosts.durable.execution import Execution, is_exec
+from hosts.durable import keys, records
+from hosts.durable.execution import Child, Execution, is_exec
+from hosts.durable.options import option
 from hosts.durable.records import Record
+from hosts.durable.start_options import close_policy
 from journal.records import RunRow
 from runtime import commands as c
 from runtime import inputs
 from runtime.codec import decode, encode
+from runtime.errors import PerdureError
 from runtime.inputs import Input
+from runtime.routing.router import SpawnRequest
 
 if TYPE_CHECKING:
     from hosts.durable.shard import Shard
 
+#: Requests for the end of children are numbered from here, above those of any command.
+CLOSES: Final = 1 << 31
 #: Answers name the run as well as the request, run * RUN_UNIT + seq: runs of one workflow id share
 #: a PID.
 RUN_UNIT: Final = 1 << 32
@@ -59,6 +66,50 @@ class Outbox:
         elif isinstance(command, c.Ask):
             effects.ask(router, _of_run(command, run))
 
+    def perform_record(self, execution: Execution, record: Record) -> None:
+        """Do what a record of a command, or of a child's end, asks for."""
+        if record[0] == "child_close":
+            self.close_child(execution, record)
+        else:
+            self.perform(execution, records.command_of(execution.pid, record))
+
+    def open_children(self, execution: Execution) -> list[Child]:
+        """The children of a run that have not ended, as far as it knows."""
+        children = [*execution.inherited.values(), *execution.children.values()]
+        for record in execution.requests.values():
+            if record[0] == "child_requested" and is_exec(record):
+                _, seq, entry, host, _, _, name, options, _, _ = record
+                request = SpawnRequest(entry, host, b"", {}, name)
+                request.parent = (self._shard.journal.journal_id, execution.run, seq)
+                chosen = _chosen_id(options)
+                served = self._shard.parts.router.served_by(host)
+                workflow_id = chosen or name or keys.new_workflow_id("", request)
+                pid = f"{{{served.id if served is not None else host}|{workflow_id}}}"
+                children.append(Child(pid, entry, options, execution.run, seq))
+        return children
+
+    def closes(self, execution: Execution) -> list[Record]:
+        """The records that ask for the end of the children of a run that ends."""
+        found: list[Record] = []
+        for child in self.open_children(execution):
+            definition = self._shard.parts.deployed.definitions.get(child.entry)
+            if definition is not None and definition.kind != "workflow.lua":
+                continue
+            policy = _close_policy(child.options)
+            if policy != "abandon":
+                verb = "terminate" if policy == "terminate" else "cancel"
+                number = CLOSES + len(found)
+                found.append(["child_close", number, verb, child.pid, child.run, child.seq])
+        return found
+
+    def close_child(self, execution: Execution, record: Record) -> None:
+        """Ask a child to end; only if it is still the one that the request has started."""
+        _, number, verb, pid, run, seq = record
+        reply = (execution.pid, execution.run * RUN_UNIT + number)
+        item = inputs.control(pid, verb, execution.pid, "its parent has ended", reply)
+        item.append((self._shard.journal.journal_id, run, seq))
+        self._shard.parts.router.deliver(item)
+
     def silent(self, command: c.Command) -> None:
         """Do what leaves no trace in the history."""
         if isinstance(command, c.Log):
@@ -87,6 +138,19 @@ class Outbox:
         parent = self._shard.journal.run(row.parent)
         if parent is not None:
             self._shard.parts.router.deliver(child_ended(parent, child, row, ok, value))
+
+
+def _chosen_id(options: bytes | None) -> str | None:
+    given = None if options is None else decode(options)
+    return option(given, "workflow.id") if isinstance(given, dict) else None
+
+
+def _close_policy(options: bytes | None) -> str:
+    given = None if options is None else decode(options)
+    try:
+        return close_policy(given if isinstance(given, dict) else {})
+    except PerdureError:
+        return close_policy({})  # such a request was refused
 
 
 def child_ended(parent: RunRow, child: int, row: RunRow, ok: bool, value: bytes) -> Input:

@@ -15,7 +15,12 @@ at what workflow time, then a record of each command that the step gave. Records
     message_sent seq dest topic args                   child_requested seq entry host args flags
     name … control_sent seq verb dest reason                  name_requested seq verb name target
     asked seq module verb args
-    value kind value                                   completed|failed|cancelled value
+    value kind value                                   completed|failed|cancelled value [next]
+    terminated|timed_out value [next]                  continued entry args next
+
+`next` is the number and the run id of the run that follows. A run that is ended asks for the end of
+its children by `child_close seq verb pid run child_seq`, which is performed and answered as a
+command is, but belongs to no step.
 """
 
 from __future__ import annotations
@@ -46,7 +51,11 @@ COMMAND_RECORDS: Final[dict[type[Any], str]] = {
     c.Value: "value",
 }
 _COMMANDS: Final = {record: command for command, record in COMMAND_RECORDS.items()}
-END_RECORDS: Final = frozenset({"completed", "failed", "cancelled", "terminated", "continued"})
+END_RECORDS: Final = frozenset(
+    {"completed", "failed", "cancelled", "terminated", "timed_out", "continued"}
+)
+#: Ends that come from outside: no command of the code stands for them.
+_IMPOSED: Final = frozenset({"terminated", "timed_out"})
 
 
 def record_of(command: c.Command) -> Record | None:
@@ -56,6 +65,8 @@ def record_of(command: c.Command) -> Record | None:
         return [kind, *command[1:]]
     if isinstance(command, c.Ended):
         return ["completed" if command.ok else "failed", command.value]
+    if isinstance(command, c.Upgrade):
+        return ["continued", command.entry, command.args]
     return None
 
 
@@ -82,12 +93,17 @@ def _answered(pid: str, record: Record) -> Input:
 
 
 def _child_ended(pid: str, record: Record) -> Input:
-    _, seq, ok, value, child, is_exec, at = record
+    _, seq, ok, value, _, is_exec, _ = record
     if is_exec:
         return inputs.answer(pid, seq, ok, value)
+    return inputs.signal(pid, exit_event(record))
+
+
+def exit_event(record: Record) -> bytes:
+    """The event EXIT of a `child_ended` record."""
+    _, _, ok, value, child, _, at = record
     result = {"value" if ok else "error": decode(value)}
-    event = {"kind": "pid.exit", "from": child, "at": at, "result": result}
-    return inputs.signal(pid, encode(event))
+    return encode({"kind": "pid.exit", "from": child, "at": at, "result": result})
 
 
 #: Type of an input record -> the input that the machine gets.
@@ -158,7 +174,7 @@ class Steps:
             elif kind in _COMMANDS or kind in END_RECORDS:
                 if kind in END_RECORDS:
                     self.ended = record
-                if step is not None and kind != "terminated":
+                if step is not None and kind not in _IMPOSED:
                     step.commands.append(record)
             elif is_input(record):
                 if kind == "started":

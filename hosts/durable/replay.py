@@ -72,11 +72,12 @@ def restore(
 
 
 def _arrive(execution: Execution, steps: Steps, attempts: dict[int, list[Any]]) -> None:
+    if steps.waiting and steps.waiting[0][0] == "started":
+        execution.begin(steps.started)
     for record in steps.waiting:
         execution.consume(record, None)
     execution.waiting = steps.waiting
     execution.length, execution.size = steps.length, steps.size
-    execution.context = steps.started.get("context")
     for seq, activity in execution.activities.items():
         if seq in attempts:
             activity.restore(attempts[seq])

@@ -65,6 +65,11 @@ class Runs:
         run = self._journal.run_of(workflow_id)
         return None if run is None else self._journal.run(run)
 
+    def row_of_run(self, run: int) -> RunRow | None:
+        """How a run stands, as far as memory knows."""
+        execution = self._by_run.get(run)
+        return self._journal.run(run) if execution is None else execution.row
+
     def keep(self, execution: Execution) -> None:
         """Hold a run in memory."""
         self._by_id[execution.row.workflow_id] = execution
@@ -124,7 +129,7 @@ class Runs:
             return execution
         if execution.suspended:
             self._go_on(execution)
-        if execution.waiting:
+        if execution.waiting and not execution.dormant:
             self._shard.wake(execution)
         return execution
 

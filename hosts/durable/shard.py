@@ -29,7 +29,9 @@ from hosts.deployed import Deployed
 from hosts.durable import history, records
 from hosts.durable.activities import Activities
 from hosts.durable.arrivals import Arrivals
+from hosts.durable.beginnings import Beginnings
 from hosts.durable.cache import Cache
+from hosts.durable.chain import Chain
 from hosts.durable.code import Code
 from hosts.durable.deadlines import Deadlines
 from hosts.durable.endings import Endings
@@ -118,6 +120,8 @@ class Shard(VmWorker):
         self.starts = Starts(self)
         self.arrivals = Arrivals(self)
         self.endings = Endings(self)
+        self.beginnings = Beginnings(self)
+        self.chain = Chain(self)
         self.cache = Cache(self, parts.cache)
         #: Runs that `started`, and that ended, by status.
         self.tally: Counter[str] = Counter()
@@ -216,7 +220,7 @@ class Shard(VmWorker):
         for execution in touched:
             # On replay, too, the inputs of a step are part of the history before it.
             execution.count(execution.fresh)
-            if execution.suspended:
+            if execution.dormant:
                 continue
             execution.now = max(execution.now, wall)
             consumed = execution.waiting + execution.fresh
@@ -258,20 +262,21 @@ class Shard(VmWorker):
             self.runs.park(execution, problem, unit)
         effects = [*self.arrivals.on_disk(fresh), *self.starts.on_disk(fresh)]
         if execution.starting:
-            unit.put_run(run, execution.row)
-            unit.put_id(execution.row.workflow_id, run)
-        if execution.suspended:
+            self.beginnings.index(execution, unit)
+            effects.append(partial(self.beginnings.arm, execution))
+        if execution.dormant:
             execution.waiting += fresh
-            unit.put_ready(run)
+            if execution.suspended:
+                unit.put_ready(run)
         else:
             if execution.waiting:
                 unit.del_ready(run)
-            consumed = len(execution.waiting) + len(fresh)
+            consumed = [*execution.waiting, *fresh]
             execution.waiting = []
-            page.append(["step", execution.now, consumed, MACHINE_VERSION])
+            page.append(["step", execution.now, len(consumed), MACHINE_VERSION])
             for command in commands:
-                if isinstance(command, c.Ended):
-                    effects += self.endings.end(execution, command, unit, page)
+                if isinstance(command, (c.Ended, c.Upgrade)):
+                    effects += self.endings.end(execution, command, unit, page, consumed)
                     continue
                 issued = records.record_of(command)
                 if issued is None:
@@ -369,7 +374,7 @@ class Shard(VmWorker):
         refusal = PerdureError(Kind.INTERNAL, f"{execution.pid}: {error}")
         for reply, _ in execution.acks:
             self.parts.router.refuse(reply, refusal)
-        self._settle_journal()
+        self.settle_journal()
         self.machine.step([inputs.drop(execution.pid)], 0)
         self.runs.forget(execution)
 
@@ -380,7 +385,7 @@ class Shard(VmWorker):
             stepped: runs whose step was cut off.
         """
         logger.error("%s: %s; the VM was replaced", self.name, error)
-        self._settle_journal()
+        self.settle_journal()
         self.machine = self._make_machine()
         self.code.new_machine()
         self.cache.new_machine()
@@ -395,7 +400,7 @@ class Shard(VmWorker):
                     _RETRY_NS, partial(self.post, partial(self._again, run, internal))
                 )
 
-    def _settle_journal(self) -> None:
+    def settle_journal(self) -> None:
         """Wait for what is on its way to the disk, so that the journal says how the runs stand."""
         settled = threading.Event()
         self.journal.submit(Unit(), lambda error: settled.set())
@@ -447,4 +452,4 @@ class Shard(VmWorker):
 
     def _perform_requests(self, execution: Execution) -> None:
         for record in list(execution.requests.values()):
-            self.outbox.perform(execution, records.command_of(execution.pid, record))
+            self.outbox.perform_record(execution, record)

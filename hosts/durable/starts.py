@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hosts.durable import keys
+from hosts.durable import cron, keys
+from hosts.durable.beginnings import Beginning
 from hosts.durable.execution import Execution
 from hosts.durable.flight import Flight
-from hosts.durable.options import StartOptions
 from hosts.durable.records import Record
-from journal.records import RunRow
+from hosts.durable.start_options import StartOptions
 from journal.unit import Unit
 from runtime.codec import encode
 from runtime.errors import Kind, PerdureError
-from runtime.lua.machine import MACHINE_VERSION
-from runtime.routing.router import SpawnRequest
+from runtime.routing.router import Origin, SpawnRequest
 
 if TYPE_CHECKING:
     from hosts.durable.shard import Shard
@@ -69,52 +66,41 @@ class Starts:
         ):
             self._refuse(request, pid, f"workflow {workflow_id} has run before ({row.status})")
             return
-        bundle = self._shard.code.bundle(request.entry)
-        if bundle is None:
-            gone = PerdureError(Kind.NOT_FOUND, f"{request.entry} does not exist any more")
-            self._shard.parts.router.refuse_spawn(request, gone)
-            return
         now = self._shard.deadlines.wall()
-        run_id = str(uuid.uuid4())
-        number = self._shard.journal.next_run()
-        new = RunRow(
-            workflow_id, run_id, request.entry, self._shard.parts.host_id, "open", now,
-            parent=parent[1] if parent else 0, parent_seq=parent[2] if parent else 0,
-        )  # fmt: skip
-        execution = Execution(number, new, pid)
-        execution.context = start.get("context")
-        info = {
-            "workflow_id": workflow_id,
-            "run_id": run_id,
-            "workflow_type": request.entry,
-            "task_queue": self._shard.parts.task_queue,
-            "namespace": request.entry.rpartition(":")[0],
-            "attempt": 1,
-            "host": self._shard.parts.host_id,
-        }
-        started = {
-            "entry": request.entry,
-            "args": request.args,
-            "context": start.get("context"),
-            "messages": [list(message) for message in start.get("messages", ())],
-            "parent": start.get("parent", ""),
-            "seed": os.urandom(32),
-            "source": bundle.digest,
-            "machine": MACHINE_VERSION,
-            "info": info,
-        }
-        execution.unit.put_source(bundle.digest, bundle.blob)
+        rules, begins = options.rules, 0
+        if rules.cron is not None:
+            begins = cron.next_ns(rules.cron, now)
+        elif options.start_delay:
+            begins = now + options.start_delay
+        if options.execution_timeout is not None:
+            rules = rules._replace(execution_deadline=max(begins, now) + options.execution_timeout)
+        beginning = Beginning(
+            workflow_id,
+            request.entry,
+            request.args,
+            start.get("context"),
+            [list(message) for message in start.get("messages", ())],
+            start.get("parent", ""),
+            parent[1] if parent else 0,
+            parent[2] if parent else 0,
+            None,
+            rules,
+            begins,
+        )
+        try:
+            execution, record = self._shard.beginnings.make(beginning)
+        except PerdureError as error:
+            self._shard.parts.router.refuse_spawn(request, error)
+            return
         if request.key is not None:
-            started["key"] = request.key
+            record[1]["key"] = request.key
             self.keys[request.key] = workflow_id
             self._remember(request.key, workflow_id, execution.unit)
-        self._shard.runs.keep(execution)
-        self._shard.tally["started"] += 1
-        execution.fresh.append(["started", started])
+        execution.fresh.append(record)
         if reply is not None:
             execution.acks.append((reply, encode(pid)))
         if parent is None:
-            self._shard.endings.expect(number, request)
+            self._shard.endings.expect(execution.run, request)
         self._shard.wake(execution)
 
     def _is_there(
@@ -128,26 +114,40 @@ class Starts:
         """Answer a start request with a run that exists; only once that run is on disk."""
         start = request.start
         acks = [(reply, encode(pid))] if (reply := start.get("reply")) is not None else []
+        joins = current is not None and current.starting
         if current is not None and parent is None:
-            for topic, args in start.get("messages", ()):
-                self._shard.touch(current, ["message", topic, start.get("parent", ""), args])
             self._shard.endings.expect(current.run, request)
-        starting = current is not None and current.starting
-        unit = current.unit if current is not None and starting else Unit()
+            if start.get("messages") and not self._delivered(request):
+                joins = True
+                for topic, args in start["messages"]:
+                    self._shard.touch(current, ["message", topic, start.get("parent", ""), args])
+                if request.parent is not None:
+                    # One transaction with the messages, so that they come once.
+                    current.unit.put_dedupe(self._origin(request.parent), True)
+        unit = current.unit if current is not None and joins else Unit()
         if request.key is not None:
             self._remember(request.key, workflow_id, unit)
         if current is not None and request.key is not None:
             # The history names the key, so that it can be forgotten with the run.
             again: Record = ["started_again", request.key]
-            if starting:
+            if current.starting:
                 current.fresh[0][1].setdefault("keys", []).append(request.key)
             else:
                 unit.append(current.run, [again])
                 current.count([again])
-        if current is not None and starting:
+        if current is not None and joins:
             current.acks += acks
         else:
             self._shard.submit(unit, Flight(current.run if current is not None else 0, acks))
+
+    def _delivered(self, request: SpawnRequest) -> bool:
+        """Whether a request of a run, made again after a crash, has brought its messages."""
+        if request.parent is None:
+            return False
+        return bool(self._shard.journal.dedupe(self._origin(request.parent)))
+
+    def _origin(self, origin: Origin) -> bytes:
+        return keys.of_start(self._shard.journal.journal_id, origin).encode()
 
     def _pid(self, workflow_id: str) -> str:
         return f"{{{self._shard.parts.host_id}|{workflow_id}}}"

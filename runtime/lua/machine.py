@@ -42,7 +42,7 @@ PRELUDE: Final = (
     "objects", "errors", "bridge", "payload_faults", "codec", "decode", "copy", "arguments",
     "fuel", "scheduler", "traces", "emit", "slots", "ends", "recorded", "random",
     "waiters", "channel", "select",
-    "message", "mailbox", "process", "spawn", "control", "names", "upgrade",
+    "message", "unread", "mailbox", "process", "spawn", "control", "names", "upgrade",
     "funcs", "future", "ctx", "ask",
     "duration", "calendar", "locations", "layout", "time_format", "time_parse", "time", "timers",
     "json", "uuid", "workflow", "log", "terminal", "events", "store", "env", "metrics",

@@ -13,6 +13,8 @@ from runtime.codec import decode
 from supervision.control.plain import timestamp
 from supervision.control.words import Fields, in_words
 
+#: The run that follows, where there is one.
+_NEXT: Final = ("next_run", "next_run_id")
 #: Type -> names of what follows it; a star marks an encoded value. The number of a request of the
 #: run has the name of what was requested, so that a reader can follow it.
 _FIELDS: Final[dict[str, tuple[str, ...]]] = {
@@ -42,10 +44,13 @@ _FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "name_requested": ("request", "verb", "name", "target"),
     "asked": ("request", "module", "verb", "args*"),
     "value": ("kind", "value*"),
-    "completed": ("result*",),
-    "failed": ("error*",),
+    "child_close": ("request", "verb", "to", "parent_run", "child"),
+    "completed": ("result*", *_NEXT),
+    "failed": ("error*", *_NEXT),
     "cancelled": ("error*",),
     "terminated": ("error*",),
+    "timed_out": ("error*", *_NEXT),
+    "continued": ("entry", "args*", *_NEXT),
 }
 
 
@@ -90,7 +95,7 @@ def _times(
             times[place] = now
         elif is_input(record):
             waiting.append(place)
-        elif record[0] == "terminated":
+        elif record[0] in ("terminated", "timed_out"):
             times[place] = ended_ns
         elif record[0] != "activity_attempt":
             times[place] = now
@@ -105,6 +110,12 @@ def _started(started: Fields) -> Fields:
     data["context"] = _decoded(started.get("context"))
     data["messages"] = [[topic, _decoded(args)] for topic, args in started.get("messages", ())]
     data["source"] = started["source"].hex()
+    for name in ("rules", "children"):
+        if name in started:
+            data[name] = started[name]
+    for name in ("begins", "deadline"):
+        if name in started:
+            data[name] = timestamp(started[name])
     return data | {"run_id": started["info"].get("run_id")}
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
+from hosts.durable.execution import BEGIN
 from runtime.errors import PerdureError
 from supervision.control.plain import plain
 
@@ -69,7 +70,11 @@ def _activity(verb: str, field: str) -> Callable[[Fields, Targets], str]:
 
 
 def _end(verb: str, field: str) -> Callable[[Fields, Targets], str]:
-    return lambda data, targets: f"the run {verb}: {_brief(data.get(field))}"
+    return lambda data, targets: f"the run {verb}: {_brief(data.get(field))}{_next(data)}"
+
+
+def _next(data: Fields) -> str:
+    return f"; run {data['next_run_id']} follows" if "next_run_id" in data else ""
 
 
 def _sender(data: Fields) -> str:
@@ -87,6 +92,13 @@ def _child_ended(data: Fields, targets: Targets) -> str:
     return f"child {_about(data['child'], targets)} {verdict} {_brief(data['result'])}"
 
 
+def _started(data: Fields, targets: Targets) -> str:
+    by = f" by {data['parent']}" if data["parent"] else ""
+    waits = f", to begin at {data['begins']}" if "begins" in data else ""
+    limit = f", to end by {data['deadline']}" if "deadline" in data else ""
+    return f"started {_call(data['entry'], data['args'])}{by}{waits}{limit}"
+
+
 def _step(data: Fields, targets: Targets) -> str:
     count = data["consumed"]
     return f"step: took {count} input{'' if count == 1 else 's'}"
@@ -97,9 +109,7 @@ def _other(data: Fields, targets: Targets) -> str:
 
 
 _TEXTS: Final[dict[str, Callable[[Fields, Targets], str]]] = {
-    "started": lambda d, t: (
-        f"started {_call(d['entry'], d['args'])}" + (f" by {d['parent']}" if d["parent"] else "")
-    ),
+    "started": _started,
     "started_again": lambda d, t: f'was asked for again, key "{d["key"]}"',
     "message": lambda d, t: f'message "{d["topic"]}"{_sender(d)}{_payload(d["payload"])}',
     "activity_scheduled": lambda d, t: f"activity {d['activity']}: {_call(d['target'], d['args'])}",
@@ -110,7 +120,9 @@ _TEXTS: Final[dict[str, Callable[[Fields, Targets], str]]] = {
     "activity_cancelled": _activity("was cancelled", "error"),
     "activity_cancel_requested": lambda d, t: f"cancels activity {_about(d['activity'], t)}",
     "timer_started": lambda d, t: f"timer {d['timer']}: {_duration(d['ns'])}",
-    "timer_fired": lambda d, t: f"timer {d['timer']} fired",
+    "timer_fired": lambda d, t: (
+        "its time to begin has come" if d["timer"] == BEGIN else f"timer {d['timer']} fired"
+    ),
     "timer_cancelled": lambda d, t: f"timer {d['timer']} cancelled",
     "message_sent": lambda d, t: (
         f'message {d["request"]}: "{d["topic"]}" to {d["to"]}{_payload(d["payload"])}'
@@ -136,4 +148,7 @@ _TEXTS: Final[dict[str, Callable[[Fields, Targets], str]]] = {
     "failed": _end("failed", "error"),
     "cancelled": _end("was cancelled", "error"),
     "terminated": _end("was terminated", "error"),
+    "timed_out": _end("timed out", "error"),
+    "continued": lambda d, t: f"the run goes on as {_call(d['entry'], d['args'])}{_next(d)}",
+    "child_close": lambda d, t: f"child {_about(d['child'], t)}: {d['verb']} it, as this run ends",
 }

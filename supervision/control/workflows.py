@@ -6,7 +6,7 @@ from heapq import merge
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from hosts.durable.execution import Execution
+from hosts.durable.execution import BEGIN, DEADLINE, Execution
 from hosts.durable.records import Record
 from hosts.durable.replay import restore
 from journal.records import RunRow
@@ -166,8 +166,9 @@ def _pending(execution: Execution, recorded: list[Record]) -> list[dict[str, Any
             "attempt": attempts.get(seq, 1),
             "since": timestamp(activity.scheduled),
         }
+    own = {BEGIN: "begin", DEADLINE: "deadline"}
     for seq, due in execution.timers.items():
-        rows[seq] = {"type": "timer", "due": timestamp(due)}
+        rows[seq] = {"type": own.get(seq, "timer"), "due": timestamp(due)}
     for seq, record in execution.requests.items():
         rows[seq] = {"type": record[0], "target": record[2]}
     for seq in execution.children:

@@ -33,13 +33,15 @@ function inputs.start(pid, entry, args, options)
   slot.outcome, slot.terminal = outcome, options.terminal
   if slot.durable then
     slot.seed, slot.info, slot.traced = options.seed, options.info, options.traced
+    slot.step_limit = options.step_limit
     slot.now, slot.started = options.now, options.now
   end
   local watchers, links, messages = options.watchers or {}, options.links or {}, options.messages or {}
   for i = 1, #watchers do S.add_to(slot, "watchers", watchers[i]) end
   for i = 1, #links do S.link_from_start(slot, links[i]) end
   for i = 1, #messages do
-    S.deliver(slot, messages[i][1], slot.parent, S.decode_payload(messages[i][2]))
+    local message = messages[i]
+    S.deliver(slot, message[1], message[3] or slot.parent, S.decode_payload(message[2]))
   end
   S.start_main(slot, S.decode_list(args))
   reply(to[1], to[2], true, slot.pid)

@@ -79,7 +79,17 @@ function S.emit_tell(pid, module, verb, args)
   add(H[5] .. O.tell .. str(pid) .. str(module) .. str(verb) .. bin(args))
 end
 
-function S.emit_upgrade(pid, entry, args) add(H[4] .. O.upgrade .. str(pid) .. str(entry) .. bin(args)) end
+-- messages: nil, or list of {topic, args, from}
+function S.emit_upgrade(pid, entry, args, messages)
+  local command = O.upgrade .. str(pid) .. str(entry) .. bin(args)
+  if not messages then return add(H[4] .. command) end
+  local list = { H[5], command, header(#messages) }
+  for i = 1, #messages do
+    local message = messages[i]
+    list[i + 3] = H[3] .. str(message[1]) .. bin(message[2]) .. str(message[3])
+  end
+  add(concat(list))
+end
 
 function S.emit_value(pid, kind, value)
   add(H[4] .. O.value .. str(pid) .. str(kind) .. bin(encode(value)))

@@ -75,6 +75,11 @@ local function hook()
   end
   if slot.killed then error(nil) end
   if slot.fuel <= 0 then out_of_fuel(slot) end
+  local due = slot.step_due
+  if due and S.wall() > due then
+    slot.overtime = true
+    kill(slot, "a step took longer than its task_timeout of " .. slot.step_limit // 1000000 .. "ms")
+  end
   if collectgarbage("count") > COLLECT_AT then
     slot.fuel = slot.fuel - FUEL // 16
     if is_full() then

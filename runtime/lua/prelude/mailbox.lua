@@ -20,7 +20,8 @@ local process = S.process
 S.dropped = 0
 local SIZE <const>, POLICY <const> = S.inbox_size, S.inbox_policy
 
-local function deliver(slot, topic, from, count, value, is_table)
+-- serial: see unread.lua
+local function deliver(slot, topic, from, count, value, is_table, serial)
   local listeners = slot.listeners
   local listener = listeners and listeners[topic]
   if listener then
@@ -29,6 +30,7 @@ local function deliver(slot, topic, from, count, value, is_table)
     else
       feed(listener.channel, new_message(topic, from, count, value, is_table))
     end
+    if slot.durable then S.note_arrival(slot, listener.channel, from, count, serial) end
     return true
   end
   local inbox = slot.inbox
@@ -37,6 +39,7 @@ local function deliver(slot, topic, from, count, value, is_table)
     slot.inbox = inbox
   end
   feed(inbox, new_message(topic, from, count, value, is_table))
+  if slot.durable then S.note_arrival(slot, inbox, from, count, serial) end
   return true
 end
 
@@ -96,7 +99,16 @@ function S.check_topic(where, topic)
   end
 end
 
+local function hand_over_unread(slot)
+  local unread = S.take_unread(slot, slot.inbox)
+  for i = 1, #unread do
+    local own, from, payloads, value, is_table = S.message_parts(unread[i][1])
+    S.deliver(slot, own, from, payloads, value, is_table, unread[i][2])
+  end
+end
+
 local function hand_over_waiting(slot, topic)
+  if slot.durable then return hand_over_unread(slot) end
   local waiting, count = S.drain(slot.inbox)
   for i = 1, count do
     local own, from, payloads, value, is_table = S.message_parts(waiting[i])

@@ -122,6 +122,7 @@ local function failure(slot, co, value)
     value = S.to_error(S.explain(value, co), trace)
     close(co) -- runs what is to be closed, still under the hook
   end
+  if slot.overtime then return S.new_error("Timeout", slot.killed, nil, nil, nil, trace) end
   if slot.killed then return S.new_error("Internal", "process killed: " .. slot.killed, false, nil, nil, trace) end
   return value
 end
@@ -201,5 +202,6 @@ function S.run_slice(budget) return run(ready, budget, FUEL) end
 
 function S.run_step(slot)
   slot.fuel = FUEL
+  slot.step_due = slot.step_limit and not slot.replaying and S.wall() + slot.step_limit or nil
   run(durable_ready, huge, false)
 end

@@ -21,6 +21,8 @@
 --   subscriptions   [number] = state: see events.lua; or nil
 --   terminal   arguments of the command line, or nil   reading     number of the request for a line, or nil
 --   durable    a workflow run, with now, started (ns), seed, info, values, versions and replaying besides
+--   step_limit   ns of wall clock that a live step of it may take, or nil; step_due, when that is over; overtime
+--   arrivals   of it, see unread.lua
 --
 -- S.new_slot(proto, pid, context, parent, durable) -> slot      nothing runs before S.start_main
 -- S.live                     number of processes

@@ -2,10 +2,11 @@
 --
 -- The new slot has the PID, names, watchers, links, options and context of the old one, and what nobody has
 -- received of its messages and events. What the old code had under way ends with it: its coroutines, calls
--- and timers.
+-- and timers. A workflow goes on as a new run of its workflow id (continue-as-new).
 local S = ...
 local next, type, find, huge = next, type, string.find, math.huge
 local isyieldable, error = coroutine.isyieldable, error
+local ipairs, sort, unpack = ipairs, table.sort, table.unpack
 local process = S.process
 
 local KEPT = {
@@ -55,14 +56,60 @@ local function leave(slot)
   error(nil)
 end
 
+-- Workflows: the run ends, and its host starts another with what it had not read. ---------------------------
+
+local function encoded(count, value)
+  if count == 0 then return S.pack_args() end
+  if count == 1 then return S.pack_args(value) end
+  return S.pack_args(unpack(value, 1, count))
+end
+
+-- List of {topic, args, from}, in the order in which the messages came.
+local function unread_of(slot)
+  local all = {}
+  local function add(topic, value, entry)
+    all[#all + 1] = { topic, encoded(entry[4], value), entry[3], serial = entry[2] }
+  end
+  for _, entry in ipairs(slot.inbox and S.take_unread(slot, slot.inbox) or {}) do
+    local topic, _, _, value = S.message_parts(entry[1])
+    add(topic, value, entry)
+  end
+  for topic, listener in next, slot.listeners or {} do
+    for _, entry in ipairs(S.take_unread(slot, listener.channel)) do
+      local value = entry[1]
+      if not listener.raw then
+        local _
+        _, _, _, value = S.message_parts(value)
+      end
+      add(topic, value, entry)
+    end
+  end
+  sort(all, function(a, b) return a.serial < b.serial end)
+  return all
+end
+
+local function upgrade_run(slot, id, ...)
+  local kind = S.kind_of(id)
+  if kind ~= "workflow.lua" then
+    local is = kind and " is a " .. kind or " is no workflow that this host knows"
+    return nil, S.new_error(kind and "Invalid" or "NotFound", "process.upgrade: " .. id .. is .. ": name a workflow.lua")
+  end
+  local args, err = S.try_encode_values(...)
+  if not args then return nil, err end
+  S.emit_upgrade(slot.pid, id, args, unread_of(slot))
+  S.slots[slot.pid] = nil
+  leave(slot)
+end
+
 function process.upgrade(id, ...)
   local slot = S.current
-  if id == nil then id = S.entry_of(slot) end
+  if id == nil then id = slot.durable and slot.info.workflow_type or S.entry_of(slot) end
   if type(id) ~= "string" or not find(id, "^[^:]+:[^:]+$") then
     return nil, S.bad_argument("process.upgrade", "entry id", "namespace:name, or nil for its own", id)
   end
-  if slot.durable or not slot.is_process then
-    return nil, S.new_error("Invalid", "process.upgrade: only a process can call this; " .. S.entry_of(slot) .. " is none")
+  if slot.durable then return upgrade_run(slot, id, ...) end
+  if not slot.is_process then
+    return nil, S.new_error("Invalid", "process.upgrade: only a process or workflow can call this; " .. S.entry_of(slot) .. " is none")
   end
   local kind = S.kind_of(id)
   if kind and kind ~= "process.lua" then
