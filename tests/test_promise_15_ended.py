@@ -13,7 +13,8 @@ from tests.durable_lab import HOST, durable_app
 
 WORKFLOWS = {
     "wait": """
-        local msg = process.inbox():receive()
+        local msg
+        repeat msg = process.inbox():receive() until msg:topic() ~= "joined"
         if msg.fail then error(errors.new({message = "told to fail", kind = "Conflict"})) end
         return msg.answer or "ended"
     """,
@@ -44,7 +45,8 @@ ENTRIES = """
   kind: function.lua
   source: |
     local id = ...
-    return process.with_options({["workflow.id"] = id}):exec("app:wait", "app:orders")
+    local with = process.with_options({["workflow.id"] = id}):with_message("joined")
+    return with:exec("app:wait", "app:orders")
 """
 ID = "order-7"
 PID = "{app:orders|order-7}"
@@ -199,10 +201,11 @@ def test_exec_of_a_workflow_id_that_runs_or_has_run(app: Path, crash: bool) -> N
         first = node.spawn("app:exec", HOST, ID)
         from_function = node.ask("call", function="app:exec_from_a_function", args=[ID])
         node.until_recorded(first, "child_requested")
+        node.until_recorded(PID, "message")
         if crash:
             node.crash()
             from_function = node.ask("call", function="app:exec_from_a_function", args=[ID])
-        node.do("services")
+            node.until_recorded(PID, "message", 2)
         node.send(PID, "end", {"answer": "to all"})
         assert node.result(first) == {"value": "to all"}
         assert from_function.result(20) == "to all"
