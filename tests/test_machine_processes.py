@@ -335,6 +335,25 @@ def test_a_spawn_elsewhere_is_a_command() -> None:
     assert node.result(pid) == ["{other:host|0x9}", True, "NotFound", {"result": 1}]
 
 
+def test_the_end_of_a_linked_child_may_come_with_the_answer_to_its_spawn() -> None:
+    node = Node(
+        {
+            "main": """
+                process.set_options({trap_links = true})
+                local pid = process.spawn_linked("other:entry", "other:host")
+                local event = process.events():receive()
+                return {event.kind, event.from == pid}
+            """
+        }
+    )
+    pid = node.start("main")
+    node.step()
+    spawn, child = node.last(c.Spawn), "{other:host|0x9}"
+    down = {"kind": "pid.link.down", "from": child, "at": 1, "result": {}}
+    node.step(inputs.answer(pid, spawn.seq, True, encode(child)), inputs.signal(pid, encode(down)))
+    assert node.result(pid) == ["pid.link.down", True]
+
+
 def test_a_vm_that_has_no_room_asks_its_host() -> None:
     node = Node({"main": "return process.spawn('app:idle', 'app:processes')", "idle": IDLE})
     node.step(inputs.room(0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from hosts.call_options import Retry, duration_ns
+from hosts.call_options import CallOptions, Retry, duration_ns
 from runtime.backoff import delay_ns
 from runtime.config.problems import suggest
 from runtime.errors import Kind, PerdureError
@@ -155,15 +155,15 @@ def activity_options(
     Raises PerdureError INVALID.
     """
     check_known(options, "activity.", _ACTIVITY_OPTIONS)
+    call = CallOptions.read(options)
     raw = option(options, "activity.retry_policy")
-    if raw is None and options.get("retry") is not None:
-        raw = _policy_of(Retry.read(options["retry"]))
+    if raw is None and call.retry is not None:
+        raw = _policy_of(call.retry)
     if raw is None:
         raw = function_retry
-    timeout = option(options, "activity.start_to_close_timeout")
-    if timeout is None:
-        timeout = options.get("timeout")
-    start_to_close = duration_ns(timeout)
+    start_to_close = duration_ns(option(options, "activity.start_to_close_timeout"))
+    if start_to_close is None:
+        start_to_close = call.timeout
     return ActivityOptions(
         DEFAULT_TIMEOUT_NS if start_to_close is None else start_to_close,
         duration_ns(option(options, "activity.schedule_to_close_timeout")),

@@ -61,6 +61,14 @@ local function is_local(slot, flags, builder, id, host)
   return S.kind_of(id) == "process.lua"
 end
 
+-- The link is there with the answer: the child's end may come right behind it, before the task goes on.
+local function wait_for_linked(slot, task, seq)
+  S.expect(slot, function(ok, pid)
+    if ok then S.add_to(slot, "links", pid) end
+    S.wake(slot, task, pid, ok)
+  end, seq)
+end
+
 function S.spawn(where, flags, builder, id, host, ...)
   local wrong = check(where, id, host)
   if wrong then return nil, wrong end
@@ -80,10 +88,10 @@ function S.spawn(where, flags, builder, id, host, ...)
     builder and builder.options and S.encode(builder.options),
     context and S.encode(context), builder and builder.messages
   )
-  local pid
-  pid, err = S.await(seq)
-  if pid and flags & LINKED ~= 0 then S.add_to(slot, "links", pid) end
-  return pid, err
+  if flags & LINKED == 0 then return S.await(seq) end
+  local pid, ok = S.block(wait_for_linked, seq)
+  if ok then return pid, nil end
+  return nil, pid
 end
 local spawn = S.spawn
 

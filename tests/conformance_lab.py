@@ -1,0 +1,131 @@
+"""Runs the same Lua code as a function, a process and a workflow on the hosts of one real node."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from runtime.config.kinds import MODULES
+from runtime.errors import PerdureError
+from supervision.node import Node
+from tests.process_lab import PATIENCE, write_app
+
+KINDS: Final = ("function", "process", "workflow")
+_ALL: Final = sorted(set(MODULES) - {"process", "channel", "errors", "payload"})
+_HOSTS: Final[dict[str, dict[str, Any]]] = {
+    "journal": {"kind": "journal.lmdb", "path": "./data/journal"},
+    "workflows": {"kind": "workflow.host", "journal": "app:journal", "workers": 1},
+}
+
+
+def lua(kind: str, source: str, **fields: Any) -> dict[str, Any]:
+    """An entry `<kind>.lua` whose body is the source, with every module."""
+    code = {"kind": f"{kind}.lua", "source": textwrap.dedent(source), "modules": _ALL}
+    return {**code, **fields}
+
+
+#: What the cases call and spawn.
+ENTRIES: Final[dict[str, dict[str, Any]]] = {
+    "echo": lua("function", "return ..."),
+    "list": lua("function", "return {...}"),
+    "who": lua("function", """
+        local all = ctx.all()
+        all["activity.key"], all["activity.attempt"] = nil, nil
+        return {all, process.id(), process.pid() ~= ''}
+    """),
+    "second": lua("function", "return nil, errors.new{message = 'no', kind = errors.CONFLICT, "
+        "retryable = true, details = {a = {1}}}"),
+    "beside": lua("function", "return {error = 'sold out'}"),
+    "raises": lua("function", "local x\nreturn x.y"),
+    "raises_text": lua("function", "error('text')"),
+    "raises_table": lua("function", "error({message = 'from a table', code = 5})"),
+    "hangs": lua("function", "process.events():receive() return 'cancelled'"),
+    "nested": lua("function", "return funcs.call('app:who')"),
+    "deadlock": lua("function", "channel.new():receive()"),
+    "python": {"kind": "function.python", "target": "helpers:echo"},
+    "python_fails": {"kind": "function.python", "target": "helpers:fails"},
+    "flaky": {"kind": "function.python", "target": "helpers:flaky"},
+    "final": {"kind": "function.python", "target": "helpers:final"},
+    "attempts": {"kind": "function.python", "target": "helpers:attempts"},
+    "child": lua("process", "return {...}"),
+    "child_fails": lua("process", "error(errors.new{message = 'no', kind = errors.TIMEOUT}, 0)"),
+    "child_context": lua("process", "return ctx.all()"),
+    "waits": lua("process", """
+        local events, inbox, got = process.events(), process.inbox(), {}
+        while true do
+          local one = channel.select({inbox:case_receive(), events:case_receive()})
+          if one.channel == events then return {one.value.kind, one.value.reason, got} end
+          got[#got + 1] = one.value:topic()
+          if one.value:topic() == "ping" then
+            process.send(one.value:from(), "pong", one.value:payload():data())
+          end
+        end
+    """),
+    "hosted": lua("process", "return {'hosted', ...}", meta={"default_host": "app:one"}),
+    "child_workflow": lua("workflow", "return {workflow.info().workflow_type, ...}"),
+}  # fmt: skip
+
+_PYTHON: Final = {
+    "helpers": """
+        from runtime.api import PerdureError
+        made = {}
+
+        def echo(*args):
+            return list(args)
+
+        def fails():
+            raise PerdureError("RateLimited", "slowly", True, {"after": 5})
+
+        def flaky(key):
+            made[key] = made.get(key, 0) + 1
+            if made[key] < 3:
+                raise PerdureError("Unavailable", "not yet")
+            return made[key]
+
+        def final(key):
+            made[key] = made.get(key, 0) + 1
+            raise PerdureError("Invalid", "never", False)
+
+        def attempts(key):
+            return made.get(key, 0)
+    """
+}
+
+
+class Conformance:
+    """A node whose entries are cases: each is `app:<kind>_<number>` of its source."""
+
+    def __init__(self, node: Node, numbers: Mapping[str, int]) -> None:
+        self.node = node
+        self._numbers = numbers
+
+    def run(self, name: str, kind: str) -> Any:
+        """The result of a case; raises its error."""
+        entry = f"app:{kind}_{self._numbers[name]}"
+        if kind == "function":
+            return self.node.call(entry, timeout=PATIENCE)
+        host = "app:one" if kind == "process" else "app:workflows"
+        return self.node.result(self.node.spawn(entry, host), PATIENCE)
+
+    def failure(self, name: str, kind: str) -> PerdureError:
+        """The error of a case."""
+        try:
+            value = self.run(name, kind)
+        except PerdureError as error:
+            return error
+        raise AssertionError(f"{name} as {kind} ended well, with {value!r}")
+
+
+@contextmanager
+def conformance(folder: Path, cases: Mapping[str, str]) -> Iterator[Conformance]:
+    """A node with these cases, by name, and ENTRIES."""
+    numbers = {name: number for number, name in enumerate(cases)}
+    listed = {**_HOSTS, **ENTRIES}
+    for name, source in cases.items():
+        for kind in KINDS:
+            listed[f"{kind}_{numbers[name]}"] = lua(kind, source)
+    with Node.from_path(write_app(folder, listed, _PYTHON)) as node:
+        yield Conformance(node, numbers)
