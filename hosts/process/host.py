@@ -140,7 +140,8 @@ class ProcessHost:
     @property
     def dropped(self) -> int:
         """Messages that full inboxes dropped or refused since the start."""
-        return self._vms.dropped + self._python.dropped
+        python = (home for home in self._vms.homes() if isinstance(home, PythonProcesses))
+        return self._vms.dropped + sum(home.dropped for home in python)
 
     @property
     def population(self) -> int:
