@@ -45,7 +45,6 @@ REFUSED: Final = {
     "process.unmonitor": "process.unmonitor('{app:x|1}')",
     "process.link": "process.link('{app:x|1}')",
     "process.unlink": "process.unlink('{app:x|1}')",
-    "process.upgrade": "process.upgrade()",
     "events.send": "events.send('system', 'kind', 'path')",
     "events.subscribe": "events.subscribe('system')",
     "store.get": "store.get('app:store')",
