@@ -96,6 +96,17 @@ ESCAPES = {
         """,
         [False, "userdata", "Invalid"],
     ),
+    "what pairs hands out does not open objects": (
+        """
+        local e, iterate = errors.new("text"), pairs({})
+        local ok, problem = pcall(iterate, e)
+        for _, object in ipairs{e, channel.new(1), time.now(), process.inbox()} do
+          if pcall(iterate, object) then return "open" end
+        end
+        return {ok, problem}
+        """,
+        [False, "bad argument #1 to 'next' (table expected, got error)"],
+    ),
     "select with an object for a list": (
         "return {pcall(channel.select, channel.new())}",
         None,

@@ -77,10 +77,13 @@ local function check_table(where, t)
   end
 end
 
+-- Also what pairs hands out: with Lua's own, whoever takes it from a loop could open our objects. Most tables have no
+-- metatable, and what is no table raw_next refuses.
 function globals.next(t, key)
-  check_table("next", t)
+  if real_metatable(t) then check_table("next", t) end
   return raw_next(t, key)
 end
+local safe_next = globals.next
 
 -- pairs for the tables that `plain` is for; those with a __pairs of their own go by that.
 local function pairs_with(plain)
@@ -92,7 +95,7 @@ local function pairs_with(plain)
   end
 end
 
-globals.pairs = pairs_with(function(t) return raw_next, t, nil end)
+globals.pairs = pairs_with(function(t) return safe_next, t, nil end)
 
 function globals.rawget(t, key)
   check_table("rawget", t)

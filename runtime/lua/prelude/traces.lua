@@ -62,7 +62,7 @@ end
 local CANNOT_YIELD <const> = "attempt to yield across a C-call boundary"
 
 -- Functions in C that raise or call back into Lua, by the name they have for users.
-local names = { [error] = "error", [tostring] = "tostring", [setmetatable] = "setmetatable", [ipairs({})] = "ipairs" }
+local names = { [error] = "error", [tostring] = "tostring", [setmetatable] = "setmetatable", [ipairs({})] = "ipairs", [next] = "next" }
 for library, functions in pairs({ string = string, table = table, utf8 = utf8, os = os }) do
   for name, f in pairs(functions) do names[f] = library .. "." .. name end
 end
