@@ -107,6 +107,15 @@ class Environment:
             except (lmdb.Error, OSError) as error:
                 raise translate(error, self.path) from error
 
+    def copy(self, folder: str) -> None:
+        """Write one consistent state, compact, as the data file of a folder; it is not synced."""
+        with self.read():
+            pass  # takes the size of the map, should another process have grown it
+        try:
+            self._opened().copy(folder, compact=True)
+        except (lmdb.Error, OSError) as error:
+            raise translate(error, folder) from error
+
     def write(self, apply: Callable[[Transaction, Handles], None]) -> None:
         """Run `apply` in a write transaction and sync it to disk; always on the same thread.
 

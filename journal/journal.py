@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from concurrent.futures import Future
 from itertools import count
 from typing import Final
 
@@ -79,6 +80,19 @@ class Journal(Store):
         JournalForkedError in a forked child.
         """
         self._writer.submit(unit, done, losses)
+
+    def commit(self, unit: Unit) -> None:
+        """Write a unit and wait until it is on disk; raises what `submit` would answer."""
+        answer: Future[None] = Future()
+
+        def done(error: Exception | None) -> None:
+            if error is None:
+                answer.set_result(None)
+            else:
+                answer.set_exception(error)
+
+        self.submit(unit, done)
+        answer.result()
 
     @property
     def losses(self) -> int:

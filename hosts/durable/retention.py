@@ -80,7 +80,7 @@ class Retention:
             runs = [run for _, run in rows if not self._journal.outbox_of(run)]
             for run in runs:
                 self._forget(run, unit)
-            self._commit(unit)
+            self._journal.commit(unit)
             deleted += len(runs)
         if deleted:
             logger.info("journal %s: %d ended runs deleted", self._journal.path, deleted)
@@ -97,20 +97,6 @@ class Retention:
         except BadRecordError as error:
             logger.warning("run %d is deleted, hurt as it is: %s", run, error)
         unit.delete_run(run)
-
-    def _commit(self, unit: Unit) -> None:
-        answered = threading.Event()
-        errors: list[Exception] = []
-
-        def done(error: Exception | None) -> None:
-            if error is not None:
-                errors.append(error)
-            answered.set()
-
-        self._journal.submit(unit, done)
-        answered.wait()
-        if errors:
-            raise errors[0]
 
 
 def _told(error: BadRecordError) -> None:

@@ -18,9 +18,14 @@ class Bundle:
     __slots__ = ("blob", "digest")
 
     def __init__(self, entry: str, known: Mapping[str, Definition]) -> None:
-        reached = with_imports(entry, known)
-        self.blob: bytes = msgpack.packb([[each, *reached[each]] for each in sorted(reached)])
+        self.blob = pack(with_imports(entry, known))
         self.digest = hashlib.sha256(self.blob).digest()
+
+
+def pack(known: Mapping[str, Definition]) -> bytes:
+    """Definitions as a bundle has them."""
+    blob: bytes = msgpack.packb([[each, *known[each]] for each in sorted(known)])
+    return blob
 
 
 def unpack(blob: bytes) -> dict[str, Definition]:

@@ -14,6 +14,7 @@ from supervision.cli import live
 from supervision.cli.check import check
 from supervision.cli.journal import journal
 from supervision.cli.registry import registry
+from supervision.cli.replay import replay
 from supervision.cli.run import run
 from supervision.cli.services import services
 from supervision.cli.workflows import workflows
@@ -31,8 +32,8 @@ def _version() -> str:
 def main() -> None:
     """Run applications of processes, functions and durable workflows, and look into live ones.
 
-    APP is a folder with YAML files. Commands other than run, check and journal speak to the node
-    that runs the application in the current folder, or in the one that --app or --data names.
+    APP is a folder with YAML files. Commands other than run, check, replay and journal speak to the
+    node that runs the application in the current folder, or in the one that --app or --data names.
 
     Exit codes: 0 done, 1 failed, 2 usage or configuration.
     """
@@ -41,5 +42,5 @@ def main() -> None:
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
-for command in (run, check, services, workflows, registry, journal, *live.COMMANDS):
+for command in (run, check, replay, services, workflows, registry, journal, *live.COMMANDS):
     main.add_command(command)
