@@ -2,9 +2,10 @@
 
 The process started so forks one child for every connection to its Unix socket, so that a node costs
 no start of the interpreter. The first line of a connection says what to boot ({"app", "fault",
-"wall"}), the first answer is {"pid"}, the second {"ready": true} or {"refused": text}. After that
-each line is a request {"id", "op", …} for one of `Session`'s methods, answered by {"id", "value"}
-or {"id", "error": [kind, message, retryable, details]}, in whatever order they get done.
+"wall", "limit"}), the first answer is {"pid"}, the second {"ready": true} or {"refused": text}.
+After that each line is a request {"id", "op", …} for one of `Session`'s methods, answered by
+{"id", "value"} or {"id", "error": [kind, message, retryable, details]}, in whatever order they
+get done.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import resource
 import select
 import signal
 import socket
@@ -27,6 +29,7 @@ from runtime.clock import SystemClock
 from runtime.codec import decode
 from runtime.errors import PerdureError
 from supervision import Node
+from tests.crash import bugs
 
 
 class ShiftedClock(SystemClock):
@@ -35,9 +38,10 @@ class ShiftedClock(SystemClock):
     def __init__(self, wall: int) -> None:
         self.shift = wall
         self.elapsed = 0
+        self.frozen: int | None = None
 
     def wall(self) -> int:
-        return time.time_ns() + self.shift
+        return (self.frozen or time.time_ns()) + self.shift
 
     def monotonic(self) -> int:
         return time.monotonic_ns() + self.elapsed
@@ -89,6 +93,10 @@ class Session:
 
     def arm(self, fault: str | None) -> None:
         faults.arm(fault)
+
+    def limit_files(self, size: int | None) -> None:
+        """No file can outgrow `size` bytes; None lifts it."""
+        limit_files(size)
 
     def services(self) -> list[dict[str, Any]]:
         return [
@@ -142,6 +150,10 @@ class Session:
         self._clock.elapsed += int(seconds * 1e9)
         self.jump(seconds)
 
+    def freeze(self) -> None:
+        """From here on the wall clock moves by jumps alone."""
+        self._clock.frozen = time.time_ns()
+
     def jump(self, seconds: float) -> None:
         """Set the wall clock, as an administrator would."""
         self._clock.shift += int(seconds * 1e9)
@@ -149,6 +161,11 @@ class Session:
 
     def stop(self) -> list[str]:
         return self.node.stop()
+
+
+def limit_files(size: int | None) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard if size is None else size, hard))
 
 
 def _plain(item: Any) -> Any:
@@ -173,6 +190,7 @@ def run_node(connection: socket.socket) -> None:
     os.dup2(log, 2)
     logging.basicConfig(level=logging.INFO)
     faults.arm(boot["fault"])
+    limit_files(boot["limit"])
     clock = ShiftedClock(boot["wall"])
     say({"pid": os.getpid()})
     try:
@@ -192,6 +210,7 @@ def run_node(connection: socket.socket) -> None:
 
 def main() -> None:
     """Fork a node for each connection, until standard input ends."""
+    bugs.plant()
     server = socket.socket(socket.AF_UNIX)
     server.bind(sys.argv[1])
     server.listen()

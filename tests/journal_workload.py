@@ -19,6 +19,7 @@ from journal.journal import Journal
 from journal.records import RunRow
 from journal.store import Store, Timer
 from journal.unit import Unit
+from tests.crash import bugs
 
 #: Units that start, carry on and end a run; every run takes so many.
 STEPS = 4
@@ -162,6 +163,7 @@ def _workflow_id(run: int) -> str:
 
 def main() -> None:
     """Submit all units one behind the other, and say what became of each."""
+    bugs.plant()
     path, units = sys.argv[1], int(sys.argv[2])
     window = Semaphore(IN_FLIGHT)
     with Journal.open(path, map_size=MAP_SIZE) as journal:
