@@ -45,6 +45,7 @@ local uuid, workflow = require("uuid"), require("workflow")
 local function main(peer)
   local seen = {}
   seen.first = assert(funcs.call("app:effect", "first", 1))
+  assert(funcs.call("app:effect", "large", ("x"):rep(70000)))
   time.sleep("5ms")
   seen.id = #uuid.v4()
   local unused = time.after("1h")
@@ -101,6 +102,7 @@ RESULT = {
 HEARD = [["from order", 1], ["from order", 2], ["last", 3]]
 EFFECTS: list[tuple[str, list[Any]]] = [
     ("first", [1]),
+    ("large", ["x" * 70_000]),
     ("child", ["spawned"]),
     ("child", ["executed"]),
     ("left", []),
@@ -119,6 +121,7 @@ IDLE = {
         "op.put_name",
         "op.del_name",
         "op.delete_run",
+        "upgrade",  # see test_journal_payloads.py
     )
     for when in ("before", "after")
 }
