@@ -34,7 +34,7 @@ def app(tmp_path: Path) -> Path:
 def fill(node: NodeProcess, pid: str) -> int:
     """Send until it is refused; how many were acknowledged."""
     for n in range(1000):
-        error = node.ask("send", dest=pid, topic="part", payload=[BIG]).exception(PATIENCE)
+        error = node.ask("send", dest=pid, topic="part", payload=[f"{n}{BIG}"]).exception(PATIENCE)
         if error is not None:
             assert isinstance(error, PerdureError)
             assert (error.kind, error.retryable) == (Kind.UNAVAILABLE, True)
