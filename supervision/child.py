@@ -62,7 +62,7 @@ class Child:
         self.place = 0
         self.requires: list[Child] = []
         self.dependents: list[Child] = []
-        self._service = service
+        self.service = service
         self._means = means
         self._run = 0  # number of the latest start; an exit of another run is stale
         self._attempt = 0  # in a row; 0 for a start that follows no failure
@@ -173,16 +173,14 @@ class Child:
 
     def aim(self, goal: Goal) -> None:
         self.goal = goal
-        if self.parent is not None:
-            self.parent.expect(self)
-        self._means.touched(self)
+        self._look_again()
 
     def forgive(self) -> None:
         """Forget past failures: somebody asked for a start, which then need not wait."""
         self._attempt = 0
         if self.state is State.FAILED:
             self._disarm()
-            self._means.touched(self)
+            self._look_again()
 
     def start(self) -> None:
         self._run += 1
@@ -213,7 +211,7 @@ class Child:
 
     def on_returned(self, verb: Verb, error: PerdureError | None) -> None:
         self._calls.remove(verb)
-        self._means.touched(self)
+        self._look_again()
         if verb == "start" and self.state is State.STARTING:
             self._disarm()
             if error is None:
@@ -244,7 +242,7 @@ class Child:
         if number != self._alarms or self._alarm is None:
             return
         self._alarm = None
-        self._means.touched(self)
+        self._look_again()
         if self.state is State.STARTING:
             self._give_up(self._timeout("start", self.spec.start_timeout))
         elif self.state is State.STOPPING:
@@ -300,10 +298,14 @@ class Child:
     def _move(self, trigger: Trigger) -> None:
         old, self.state = self.state, next_state(self.state, trigger)
         logger.debug("%s is %s", self.spec.id, self.state)
+        self._look_again()
+        self._means.moved(self, old)
+
+    def _look_again(self) -> None:
+        """Something may be able to go on that could not before."""
         if self.parent is not None:
             self.parent.expect(self)
         self._means.touched(self)
-        self._means.moved(self, old)
 
     def _uptime(self) -> int:
         since = self._running_since
@@ -330,7 +332,7 @@ class Child:
 
     def _call(self, verb: Verb) -> None:
         self._calls.add(verb)
-        service = self._service
+        service = self.service
         assert service is not None
         if verb == "start":
             exited = partial(Exited, self, self._run)

@@ -164,13 +164,14 @@ class Conductor:
             child.forgive()
         if request.goal is Goal.UP:
             self._want([child])
-            return list(_with_descendants(child))
+            return [*_with_descendants(child), *_coming(child)]
         concerned = self.tree.below_and_leaning([child])
         if request.goal is Goal.RESTART:
             self._want([child])
             for each in concerned:
                 if each.active and each.goal is Goal.UP:
                     each.aim(Goal.RESTART)
+            concerned += _coming(child)
         else:
             for each in concerned:
                 each.aim(Goal.DOWN)
@@ -185,16 +186,21 @@ class Conductor:
         raise PerdureError(Kind.NOT_FOUND, f'{self._id} has no service "{service_id}"{hint}')
 
     def _want(self, chosen: Iterable[Child]) -> None:
-        """Want these up, what they require, and their supervisors.
+        """Want these up, what they and those below them require, and their supervisors.
 
-        What has exited is not asked for again by somebody who asks for what requires it.
+        What has exited is not asked for again by somebody who asks for what requires it. A
+        supervisor that is not up brings its children with it, when it is.
         """
         left = list(chosen)
         while left:
             child = left.pop()
+            closed = next((each for each in _ancestors(child) if not each.open), None)
+            if closed is not None:
+                child = closed
             if child.goal is Goal.DOWN:
                 child.aim(Goal.UP)
-            for each in child.requires:
+            required = [need for each in _with_descendants(child) for need in each.requires]
+            for each in required:
                 if each.goal is Goal.DOWN and each.state is not State.EXITED:
                     left.append(each)
             if child.parent is not None and child.parent.goal is Goal.DOWN:
@@ -285,6 +291,20 @@ class Conductor:
 
 def _ends_all(request: Request | Change) -> bool:
     return isinstance(request, Request) and request.id is None and request.goal is Goal.DOWN
+
+
+def _ancestors(child: Child) -> list[Group]:
+    """Its supervisor, the supervisor of that, and so on, the uppermost first."""
+    found: list[Group] = []
+    while child.parent is not None:
+        child = child.parent
+        found.insert(0, child)
+    return found
+
+
+def _coming(child: Child) -> list[Group]:
+    """Supervisors of a child that have to come up before it does."""
+    return [each for each in _ancestors(child) if not each.up]
 
 
 def _with_descendants(child: Child) -> Iterator[Child]:
