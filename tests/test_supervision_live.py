@@ -49,9 +49,13 @@ def entry(name: str, fields: dict[str, Any]) -> dict[str, Any]:
     return {"id": f"app:{name}", "kind": data.pop("kind"), "meta": {}, "data": data}
 
 
+def holder(node: Node, name: str) -> str | None:
+    return node.router.lookup(name)
+
+
 def alive(node: Node, name: str) -> str:
     """PID of the process that holds a name, as it says itself."""
-    eventually(lambda: node.router.lookup(name) is not None)
+    eventually(lambda: holder(node, name) is not None)
     return str(node.actor(name).ask("are you there?", timeout=PATIENCE))
 
 
