@@ -12,6 +12,7 @@ from runtime.config.kinds import MODULES
 from runtime.errors import PerdureError
 from supervision.node import Node
 from tests.process_lab import PATIENCE, write_app
+from tests.replay_lab import misfits
 
 KINDS: Final = ("function", "process", "workflow")
 _ALL: Final = sorted(set(MODULES) - {"process", "channel", "errors", "payload"})
@@ -50,6 +51,7 @@ ENTRIES: Final[dict[str, dict[str, Any]]] = {
     "flaky": {"kind": "function.python", "target": "helpers:flaky"},
     "final": {"kind": "function.python", "target": "helpers:final"},
     "attempts": {"kind": "function.python", "target": "helpers:attempts"},
+    "hang": {"kind": "function.python", "target": "helpers:hang"},
     "child": lua("process", "return {...}"),
     "child_fails": lua("process", "error(errors.new{message = 'no', kind = errors.TIMEOUT}, 0)"),
     "child_context": lua("process", "return ctx.all()"),
@@ -70,6 +72,7 @@ ENTRIES: Final[dict[str, dict[str, Any]]] = {
 
 _PYTHON: Final = {
     "helpers": """
+        import asyncio
         from runtime.api import PerdureError
         made = {}
 
@@ -91,6 +94,13 @@ _PYTHON: Final = {
 
         def attempts(key):
             return made.get(key, 0)
+
+        async def hang(key):
+            made[key] = "running"
+            try:
+                await asyncio.sleep(60)
+            finally:
+                made[key] = "cancelled"
     """
 }
 
@@ -98,8 +108,9 @@ _PYTHON: Final = {
 class Conformance:
     """A node whose entries are cases: each is `app:<kind>_<number>` of its source."""
 
-    def __init__(self, node: Node, numbers: Mapping[str, int]) -> None:
+    def __init__(self, node: Node, folder: Path, numbers: Mapping[str, int]) -> None:
         self.node = node
+        self._folder = folder
         self._numbers = numbers
 
     def run(self, name: str, kind: str) -> Any:
@@ -109,6 +120,13 @@ class Conformance:
             return self.node.call(entry, timeout=PATIENCE)
         host = "app:one" if kind == "process" else "app:workflows"
         return self.node.result(self.node.spawn(entry, host), PATIENCE)
+
+    def misfits(self) -> dict[str, str]:
+        """End the node, replay every workflow that it ran: what a replay did otherwise."""
+        self.node.stop()
+        count, found = misfits(self._folder)
+        assert count >= len(self._numbers)
+        return found
 
     def failure(self, name: str, kind: str) -> PerdureError:
         """The error of a case."""
@@ -128,4 +146,4 @@ def conformance(folder: Path, cases: Mapping[str, str]) -> Iterator[Conformance]
         for kind in KINDS:
             listed[f"{kind}_{numbers[name]}"] = lua(kind, source)
     with Node.from_path(write_app(folder, listed, _PYTHON)) as node:
-        yield Conformance(node, numbers)
+        yield Conformance(node, folder, numbers)

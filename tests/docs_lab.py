@@ -33,6 +33,7 @@ import yaml
 
 from runtime.errors import PerdureError
 from supervision.node import Node
+from tests.replay_lab import misfits
 
 ROOT: Final = Path(__file__).parent.parent
 DOCS: Final = ROOT / "docs"
@@ -97,6 +98,8 @@ def run_page(page: Path, folder: Path) -> None:
                 _check(_run_python(node, block.code), block, where)
             elif block.language == "sh":
                 _run_commands(block.code, folder, where)
+    _, differ = misfits(shop)
+    assert differ == {}, f"{page}: a replay does otherwise"
 
 
 def _write(blocks: list[Block], shop: Path) -> None:

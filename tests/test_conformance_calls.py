@@ -12,6 +12,7 @@ from typing import Any, Final
 import pytest
 
 from tests.conformance_lab import KINDS, Conformance, conformance
+from tests.process_lab import PATIENCE, eventually
 
 FUNCS: Final[dict[str, tuple[str, Any]]] = {
     "funcs: call": (
@@ -205,7 +206,15 @@ TIME: Final[dict[str, tuple[str, Any]]] = {
 }  # fmt: skip
 
 CASES: Final = {**FUNCS, **TIME}
-SOURCES: Final = {name: source for name, (source, _) in CASES.items()}
+#: Ends while a function that it calls runs, and says which.
+LEAVES: Final = """
+    local key = uuid.v4()
+    coroutine.spawn(function() funcs.call("app:hang", key) end)
+    repeat time.sleep("1ms") until funcs.call("app:attempts", key) == "running"
+    return key
+"""
+
+SOURCES: Final = {"leaves": LEAVES} | {name: source for name, (source, _) in CASES.items()}
 
 
 @pytest.fixture(scope="module")
@@ -218,3 +227,14 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conformance]:
 @pytest.mark.parametrize("name", CASES)
 def test_the_surface(node: Conformance, name: str, kind: str) -> None:
     assert node.run(name, kind) == CASES[name][1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_function_is_cancelled_when_its_caller_ends(node: Conformance, kind: str) -> None:
+    key = node.run("leaves", kind)
+    eventually(lambda: node.node.call("app:attempts", key, timeout=PATIENCE) == "cancelled")
+
+
+def test_a_replay_of_each_of_these_workflows_does_the_same(node: Conformance) -> None:
+    """The last one: it ends the node."""
+    assert node.misfits() == {}

@@ -382,3 +382,8 @@ def test_a_deadlock_names_what_each_coroutine_waits_for(node: Conformance, kind:
     main, other = error.message.split("; ")
     assert re.fullmatch(r"deadlock: main waits to receive from a channel at \S+:\d+", main)
     assert re.fullmatch(r"coroutine 1 waits to send on a channel at \S+:\d+", other)
+
+
+def test_a_replay_of_each_of_these_workflows_does_the_same(node: Conformance) -> None:
+    """The last one: it ends the node."""
+    assert node.misfits() == {}

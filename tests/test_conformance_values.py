@@ -240,3 +240,8 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conformance]:
 @pytest.mark.parametrize("name", CASES)
 def test_the_surface(node: Conformance, name: str, kind: str) -> None:
     assert node.run(name, kind) == CASES[name][1]
+
+
+def test_a_replay_of_each_of_these_workflows_does_the_same(node: Conformance) -> None:
+    """The last one: it ends the node."""
+    assert node.misfits() == {}

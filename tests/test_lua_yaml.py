@@ -33,7 +33,7 @@ _values = st.recursive(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(_values)
 def test_what_is_written_is_read_again(value: Any) -> None:
     text = NODE.run("encode", value)
