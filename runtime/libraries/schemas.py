@@ -26,7 +26,7 @@ MAX_SCHEMA: Final = 64 * 1024  #: bytes, encoded
 MAX_DATA: Final = 1024 * 1024
 #: Microseconds, roughly, that one validation may take.
 BUDGET: Final = 500_000
-_KEYWORD: Final = 10  #: what one keyword of them takes
+_KEYWORD: Final = 20  #: what one keyword of them takes
 _MAX_PROBLEMS: Final = 20
 
 _left = threading.local()
