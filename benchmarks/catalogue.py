@@ -5,13 +5,27 @@ from __future__ import annotations
 from typing import Final
 
 from benchmarks.boot import BOOT
+from benchmarks.calls import CALLS
 from benchmarks.figures import Benchmark
 from benchmarks.idle import IDLE
+from benchmarks.messages import CROSS_VM, FAN_OUT
 from benchmarks.ring import PING_PONG, RING
 from benchmarks.sequential import SEQUENTIAL
 from benchmarks.workflows import EMPTY, ROUND_TRIPS, SIGNALED
 
 ALL: Final[dict[str, Benchmark]] = {
     each.name: each
-    for each in (PING_PONG, RING, IDLE, ROUND_TRIPS, SEQUENTIAL, EMPTY, SIGNALED, BOOT)
+    for each in (
+        PING_PONG,
+        RING,
+        CROSS_VM,
+        FAN_OUT,
+        CALLS,
+        IDLE,
+        ROUND_TRIPS,
+        SEQUENTIAL,
+        EMPTY,
+        SIGNALED,
+        BOOT,
+    )
 }

@@ -20,7 +20,14 @@ def write(folder: Path, application: str) -> Path:
 @contextmanager
 def running(folder: Path, application: str) -> Iterator[Node]:
     """A node that runs the entries of a YAML list, in the namespace "bench"."""
-    with Node.from_path(write(folder, application)) as node:
+    with started(write(folder, application)) as node:
+        yield node
+
+
+@contextmanager
+def started(home: Path) -> Iterator[Node]:
+    """A node that runs the application in a folder."""
+    with Node.from_path(home) as node:
         failed = [f"{each.id}: {each.error}" for each in node.services() if each.error]
         if failed:
             raise RuntimeError("; ".join(failed))

@@ -98,7 +98,8 @@ def _one_core() -> Iterator[None]:
 
 
 @contextmanager
-def _plain(members: int) -> Iterator[Callable[[int], float]]:
+def plain(members: int) -> Iterator[Callable[[int], float]]:
+    """A ring of plain Pykka actors: called with a number of hops it gives messages/s."""
     arrived = threading.Event()
     ring = [_Member.start(arrived.set) for _ in range(members)]
     for member, neighbour in zip(ring, ring[1:] + ring[:1], strict=True):
@@ -143,11 +144,11 @@ def _prepare(members: int, size: int, folder: Path) -> Iterator[Callable[[], Rou
 
     def measure() -> Round:
         values = {_OURS: ours(laps)}
-        with _plain(members) as plain:
-            values[_PLAIN] = plain(peer_laps)
+        with plain(members) as peer:
+            values[_PLAIN] = peer(peer_laps)
         if _CAN_PIN:
-            with _one_core(), _plain(members) as plain:
-                values[_ONE_CORE] = plain(peer_laps)
+            with _one_core(), plain(members) as peer:
+                values[_ONE_CORE] = peer(peer_laps)
         return values
 
     with _ours(members, folder) as ours:
