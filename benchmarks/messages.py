@@ -1,7 +1,7 @@
 """Messages/s where they leave their VM, and one message to very many processes.
 
-Cross-VM: pairs of processes on two VMs, each waiting for the answer before it sends again. Beside it
-stands the same with plain Pykka ThreadingActors, as in the ring.
+Cross-VM: pairs of processes on two VMs, each waiting for the answer before it sends again. Beside
+it stands ping-pong of plain Pykka ThreadingActors, as in the ring.
 """
 
 from __future__ import annotations

@@ -63,6 +63,7 @@ class Performer:
             c.Answer: lambda command: router.deliver(inputs.answer(*command)),
             c.Ended: self.ended,
             c.DeadLetter: lambda command: router.dead_letter(*command),
+            c.Parcel: router.hand_over,
             c.Value: lambda command: None,
             c.Upgrade: lambda command: self._drop(command.pid),
         }

@@ -182,6 +182,17 @@ class DeadLetter(NamedTuple):
     sender: str
 
 
+class Parcel(NamedTuple):
+    """Messages for slots of one other VM, and what became of some of theirs: see
+    `runtime.parcels`."""
+
+    #: Of all the slots that get it: the beginning that their PIDs share.
+    pid: str
+    #: How many records.
+    size: int
+    records: bytes
+
+
 class Place(NamedTuple):
     """Where in the user's source the next request is made; from a traced slot only."""
 
@@ -191,7 +202,7 @@ class Place(NamedTuple):
 
 Command = (
     Call | CancelCall | StartTimer | CancelTimer | Send | Spawn | Control | Name | Ask | Tell
-    | Value | Log | Signal | Answer | Ended | Place | DeadLetter | Upgrade
+    | Value | Log | Signal | Answer | Ended | Place | DeadLetter | Parcel | Upgrade
 )  # fmt: skip
 
 KINDS: dict[str, type[Any]] = {
@@ -212,6 +223,7 @@ KINDS: dict[str, type[Any]] = {
     "ended": Ended,
     "place": Place,
     "dead_letter": DeadLetter,
+    "parcel": Parcel,
     "upgrade": Upgrade,
 }
 

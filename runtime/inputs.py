@@ -48,6 +48,11 @@ def message(pid: str, topic: str, sender: str, args: bytes, reply: ReplyTo | Non
     return ["message", pid, topic, sender, args, reply[0], reply[1]]
 
 
+def parcel(prefix: str, size: int, records: bytes) -> Input:
+    """Messages and answers from another VM, as that VM wrote them (runtime.parcels)."""
+    return ["parcel", prefix, size, records]
+
+
 def answer(pid: str, seq: int, ok: bool, value: bytes) -> Input:
     """The answer to request `seq`; an encoded error when not ok."""
     return ["answer", pid, seq, ok, value]

@@ -95,6 +95,10 @@ class ProcessHost:
             fuel=fuel, memory=memory, inbox=inbox, isolated=isolated, numbers=vm_numbers,
         )  # fmt: skip
         self._placement = Placement(self._worker_count, max_processes)
+        self._python = PythonProcesses(
+            self._vms.new_prefix(), self._python_targets, self._router, self._clients, self._calls,
+            self._timers.clock, self._inbox, self._ended, self._left,
+        )  # fmt: skip
         self._stopping = threading.Event()
         self._emptied = threading.Event()
 
@@ -110,10 +114,6 @@ class ProcessHost:
         self._placement = Placement(self._worker_count, self._max_processes)
         for _ in range(self._worker_count):
             self._vms.launch(self._turned, self._lost, lambda index: self._placement.room(index))
-        self._python = PythonProcesses(
-            self._vms.new_prefix(), self._python_targets, self._router, self._clients, self._calls,
-            self._timers.clock, self._inbox, self._ended, self._left,
-        )  # fmt: skip
         self._vms.add(self._python)
         self._router.attach(self)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Protocol
 
 from hosts.deployed import Deployed
@@ -111,9 +112,9 @@ class Vms:
             # it knows none of them.
             self._dropped += loss.dropped
             if worker in self.workers:
-                self._by_prefix[worker.prefix] = worker
+                self._open(worker)
             else:
-                self._by_prefix.pop(worker.prefix, None)
+                self._close(worker.prefix)
             self._tell(loss)
             on_lost(loss)
 
@@ -129,7 +130,7 @@ class Vms:
                 room,
             )
         )
-        self._by_prefix[worker.prefix] = worker
+        self._open(worker)
         self.workers.append(worker)
         worker.launch()
         return worker
@@ -147,14 +148,23 @@ class Vms:
             worker.end()
         for worker in workers:
             worker.join()
-        self._by_prefix.clear()
+        for prefix in list(self._by_prefix):
+            self._close(prefix)
 
     def dismiss(self, worker: ProcessWorker) -> None:
         """End one worker, in which nothing runs."""
         self.workers.remove(worker)
-        self._by_prefix.pop(worker.prefix, None)
+        self._close(worker.prefix)
         self._deployed.leave(worker)
         worker.end()
+
+    def _open(self, worker: ProcessWorker) -> None:
+        self._by_prefix[worker.prefix] = worker
+        self._router.open_vm(worker.prefix, partial(put, worker))
+
+    def _close(self, prefix: str) -> None:
+        self._by_prefix.pop(prefix, None)
+        self._router.close_vm(prefix)
 
     def of(self, pid: str) -> Home | None:
         """Where a PID lives, or None."""
@@ -181,6 +191,7 @@ class Vms:
         machine = Machine(
             self._host_id, prefix, self._clock,
             fuel=self._fuel, memory=self._memory, cap=self._cap, inbox=self._inbox,
+            parcels=True,
         )  # fmt: skip
         machine.define(self._deployed.definitions)
         return prefix, machine

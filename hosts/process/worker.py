@@ -15,6 +15,7 @@ from runtime.commands import Command
 from runtime.errors import Kind, PerdureError
 from runtime.inputs import Input, ReplyTo
 from runtime.lua.machine import Definition, Machine, as_maps
+from runtime.parcels import unpacked
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class ProcessWorker(VmWorker):
         except Exception as error:
             # At its memory cap, or broken by a fault of ours: nothing in it can be trusted.
             text = f"{self.name}: {error}; the VM was replaced, what was in it is gone"
-            self._replace(batch, PerdureError(Kind.INTERNAL, text))
+            self._replace(_unpacked(batch), PerdureError(Kind.INTERNAL, text))
             return False
         self._ties.note(batch, commands)
         # Counted first: whoever hears of an end may at once spawn in its place.
@@ -109,7 +110,7 @@ class ProcessWorker(VmWorker):
             logger.warning("%s does not come back from its Lua code: it is left alone", self.name)
 
     def left_over(self, items: list[Item]) -> None:
-        batch = _inputs(items)
+        batch = _unpacked(_inputs(items))
         error = PerdureError(Kind.CANCELED, f"{self.name} was stopped")
         ties, self._ties = self._ties, Ties()
         self._on_lost(Loss(self.prefix, ties.by_pid, batch, error, self._count_dropped()))
@@ -150,3 +151,12 @@ def _inputs(items: list[Item]) -> list[Input]:
         else:
             batch.append(item)
     return batch
+
+
+def _unpacked(batch: list[Input]) -> list[Input]:
+    """A batch whose parcels are taken apart."""
+    return [
+        item
+        for each in batch
+        for item in (unpacked(each[2], each[3]) if each[0] == "parcel" else [each])
+    ]

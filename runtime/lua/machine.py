@@ -40,7 +40,7 @@ SLICE: Final = 2000
 #: Order matters: each file may use what those before it put into the shared table.
 PRELUDE: Final = (
     "objects", "errors", "bridge", "payload_faults", "codec", "decode", "copy", "arguments",
-    "fuel", "scheduler", "traces", "emit", "slots", "ends", "recorded", "random",
+    "fuel", "scheduler", "traces", "emit", "slots", "parcel", "ends", "recorded", "random",
     "waiters", "channel", "select",
     "message", "unread", "mailbox", "process", "spawn", "control", "names", "upgrade",
     "funcs", "future", "ctx", "ask",
@@ -88,6 +88,7 @@ class Machine:
         memory: bytes at which the process that grew the VM is killed.
         cap: bytes that the VM can have at all; by default half more than `memory`.
         inbox: how many messages may wait for a process.
+        parcels: whether what goes from processes to those of other VMs comes out as Parcels.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Machine:
         payload_limit: int = 0,
         cap: int | None = None,
         inbox: InboxLimit = NO_LIMIT,
+        parcels: bool = False,
     ) -> None:
         self._cap = memory + memory // 2 if cap is None else cap
         self._limit = 0  # bytes that Lua may hold now; 0: no limit
@@ -125,6 +127,7 @@ class Machine:
         shared[b"memory_limit"] = memory // 1024
         shared[b"payload_limit"] = payload_limit or (1 << 62)
         shared[b"inbox_size"] = inbox.size or False
+        shared[b"parcels"] = parcels
         shared[b"inbox_policy"] = inbox.policy.encode()
         shared[b"wall"] = clock.wall  # a bare integer: it can neither fail nor outgrow the VM
         # Lua must not hold the machine: neither collector sees a cycle through both.

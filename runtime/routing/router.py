@@ -7,15 +7,17 @@ number of a request (`ReplyTo`), so an answer is one more input on its way to a 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from runtime import inputs
 from runtime.codec import encode
+from runtime.commands import Parcel
 from runtime.errors import Kind, PerdureError
 from runtime.ids import is_pid
 from runtime.inputs import Input, ReplyTo, StartOptions
+from runtime.parcels import unpacked
 from runtime.routing.names import Names
 
 logger = logging.getLogger(__name__)
@@ -95,6 +97,7 @@ class Router:
         self._hosts: dict[str, Host] = {}
         self._declared: frozenset[str] = frozenset()
         self._queues: dict[str, set[str]] = {}
+        self._vms: dict[str, Callable[[Input], None]] = {}
         self._modules: dict[str, Module] = {}
         #: Messages that found nobody since the node was started.
         self.dead_letters = 0
@@ -109,6 +112,23 @@ class Router:
             text = f"{host} is not running: start it, or set its lifecycle.auto_start to true"
             return PerdureError(Kind.UNAVAILABLE, text, True)
         return PerdureError(Kind.NOT_FOUND, f"host not found: {host}")
+
+    def open_vm(self, prefix: str, post: Callable[[Input], None]) -> None:
+        """Parcels for the VM whose PIDs begin with `prefix` go to `post`."""
+        self._vms[prefix] = post
+
+    def close_vm(self, prefix: str) -> None:
+        """The VM is gone."""
+        self._vms.pop(prefix, None)
+
+    def hand_over(self, parcel: Parcel) -> None:
+        """Bring a parcel to its VM, or what is in it to where else it belongs."""
+        post = self._vms.get(parcel.pid)
+        if post is not None:
+            post(inputs.parcel(*parcel))
+            return
+        for item in unpacked(parcel.size, parcel.records):
+            self.deliver(item)
 
     def attach(self, host: Host, task_queue: str = "") -> None:
         """Make a host reachable by its id, and by its task queue where it has one."""

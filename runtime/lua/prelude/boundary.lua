@@ -48,22 +48,27 @@ function inputs.start(pid, entry, args, options)
 end
 
 function inputs.message(pid, topic, from, args, reply_pid, reply_seq)
-  local slot = S.slots[pid]
+  local slot, err = S.slots[pid], nil
   if not slot then
     S.emit_dead_letter(pid, topic, from)
-    return reply(reply_pid, reply_seq, false, not_found(pid))
+    err = not_found(pid)
+  elseif not S.deliver(slot, topic, from, S.decode_payload(args)) then
+    err = S.inbox_full(pid)
   end
-  if S.deliver(slot, topic, from, S.decode_payload(args)) then
-    reply(reply_pid, reply_seq, true, true)
-  else
-    reply(reply_pid, reply_seq, false, S.inbox_full(pid))
-  end
+  if reply_pid then S.receipt(reply_pid, reply_seq, err) end
 end
 
 function inputs.answer(pid, seq, ok, value)
   local slot = S.slots[pid]
   if slot then S.answer(slot, seq, ok, decode(value)) end
 end
+
+local function answer(pid, seq, ok, value)
+  local slot = S.slots[pid]
+  if slot then S.answer(slot, seq, ok, value) end
+end
+
+function inputs.parcel(_, size, records) S.read_parcel(size, records, inputs.message, answer) end
 
 function inputs.signal(pid, event)
   local slot = S.slots[pid]

@@ -3,17 +3,25 @@ local S = ...
 local int, bin = S.enc_int, S.enc_bin
 local header, encode = S.enc_arr_header, S.encode
 local concat, char, pack = table.concat, string.char, string.pack
+local byte, find, sub = string.byte, string.find, string.sub
 local NIL <const> = "\xc0"
 
 local out, count = {}, 0
+local close_parcels
+-- Parcels that are being filled: a list of {prefix, n, record …}, and by their prefix. A command that comes behind
+-- closes them, so that the order of all that leaves is kept.
+local open, parcels = 0, {}
+local SERIAL <const> = 11 -- bytes of a PID behind the prefix of its VM
 
 local function add(command)
+  if open > 0 then close_parcels() end
   out[count + 1] = command
   count = count + 1
 end
 
 -- All commands since the last call, as one msgpack array.
 function S.take_commands()
+  if open > 0 then close_parcels() end
   if count == 0 then return "\x90" end
   local bytes = header(count) .. concat(out, "", 1, count)
   out, count = {}, 0
@@ -33,8 +41,34 @@ local function optional_str(text) return text and str(text) or NIL end
 local H = {}
 for n = 2, 12 do H[n] = header(n) end
 local O = {}
-for op in ("call cancel_call timer cancel_timer send spawn control name ask tell value log signal answer ended place dead_letter upgrade"):gmatch("%S+") do
+for op in ("parcel call cancel_call timer cancel_timer send spawn control name ask tell value log signal answer ended place dead_letter upgrade"):gmatch("%S+") do
   O[op] = str(op)
+end
+
+function close_parcels()
+  for i = 1, open do
+    local parcel = parcels[i]
+    local prefix, n = parcel[1], parcel[2]
+    parcels[i], parcels[prefix] = nil, nil
+    out[count + 1] = H[4] .. O.parcel .. str(prefix) .. int(n) .. bin(concat(parcel, "", 3, n + 2))
+    count = count + 1
+  end
+  open = 0
+end
+
+-- Put a record into the parcel for the VM of a PID; false where it is the PID of no VM. See parcel.lua.
+function S.send_off(pid, record)
+  if not S.parcels or byte(pid) ~= 123 or not find(pid, "|0x", 3, true) then return false end
+  local prefix = sub(pid, 1, -1 - SERIAL)
+  local parcel = parcels[prefix]
+  if not parcel then
+    parcel = { prefix, 0 }
+    open = open + 1
+    parcels[open], parcels[prefix] = parcel, parcel
+  end
+  local n = parcel[2] + 1
+  parcel[2], parcel[n + 2] = n, record
+  return true
 end
 
 function S.emit_call(pid, seq, target, args, options, context)

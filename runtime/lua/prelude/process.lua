@@ -52,7 +52,7 @@ function process.send(dest, topic, ...)
   local args, err = S.encode_outgoing("the message ", topic, ...)
   if not args then return nil, err end
   local seq = S.next_seq(slot)
-  S.emit_send(pid_of(slot), seq, dest, topic, args)
+  S.dispatch(slot, seq, dest, topic, args)
   return S.await(seq)
 end
 
