@@ -337,9 +337,15 @@ CHILDREN: Final = {
     ),
 }
 
+#: Without trap_links, a link takes whoever holds it along.
+LINKED: Final = """
+process.spawn_linked("app:child_fails", "app:one")
+process.inbox():receive()
+"""
+
 SOURCES: Final = {
     name: source for name, (source, _) in {**CASES, **FAILURES, **WATCHING, **CHILDREN}.items()
-} | {"deadlock": DEADLOCK}
+} | {"deadlock": DEADLOCK, "linked": LINKED}
 
 
 @pytest.fixture(scope="module")
@@ -382,6 +388,13 @@ def test_a_deadlock_names_what_each_coroutine_waits_for(node: Conformance, kind:
     main, other = error.message.split("; ")
     assert re.fullmatch(r"deadlock: main waits to receive from a channel at \S+:\d+", main)
     assert re.fullmatch(r"coroutine 1 waits to send on a channel at \S+:\d+", other)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_linked_child_that_fails_takes_its_parent_along(node: Conformance, kind: str) -> None:
+    error = node.failure("linked", kind)
+    assert (error.kind, error.message) == (Kind.INTERNAL, "linked process failed")
+    assert error.details["error"] == "no"
 
 
 def test_a_replay_of_each_of_these_workflows_does_the_same(node: Conformance) -> None:

@@ -89,6 +89,13 @@ def test_details_are_all_problems_up_to_twenty() -> None:
     assert len(NODE.run("details", {"items": {"type": "string"}}, list(range(100)))) == 20
 
 
+def test_a_problem_does_not_show_all_of_the_data() -> None:
+    message = text({"type": "integer"}, "x" * 100_000)[2]
+    assert message.startswith("json.validate_string: $: 'xxx")
+    assert message.endswith("xxx' is not of type 'integer'")
+    assert len(message) < 600
+
+
 def test_lua_has_one_empty_table() -> None:
     assert everywhere(
         """

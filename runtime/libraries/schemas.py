@@ -49,7 +49,7 @@ def validate(schema: bytes, data: bytes, is_text: bool) -> bytes:
     _left.budget = BUDGET
     try:
         problems = [
-            {"path": error.json_path, "message": error.message}
+            {"path": error.json_path, "message": _short(error.message)}
             for error in _first(validator.iter_errors(value))
         ]
     except RecursionError:
@@ -58,6 +58,11 @@ def validate(schema: bytes, data: bytes, is_text: bool) -> bytes:
         message = f"the schema refers to {error.ref}, which is not in it"
         raise PerdureError(Kind.INVALID, message) from None
     return encode(problems)
+
+
+def _short(message: str) -> str:
+    """A message without most of the data that it may show."""
+    return message if len(message) <= 500 else f"{message[:240]} … {message[-240:]}"
 
 
 def _first(errors: Iterator[ValidationError]) -> Iterator[ValidationError]:
