@@ -7,7 +7,7 @@ from contextlib import suppress
 from itertools import islice, takewhile
 from typing import Any, Final
 
-from journal import faults, keys
+from journal import attributes, faults, keys
 from journal.databases import (
     ACTIVITIES,
     DATABASES,
@@ -23,6 +23,7 @@ from journal.databases import (
     PAYLOADS,
     READY,
     RUNS,
+    SEARCH,
     SOURCES,
     TIMERS,
 )
@@ -56,11 +57,12 @@ _OPS: Final = {
             NAMES,
             HELD,
             HOLDERS,
+            SEARCH,
         )
     },
     **{
         (DELETE, db): f"del_{DATABASES[db].noun}"
-        for db in (TIMERS, ACTIVITIES, OUTBOX, READY, DEDUPE, NAMES)
+        for db in (TIMERS, ACTIVITIES, OUTBOX, READY, DEDUPE, NAMES, SEARCH)
     },
 }
 #: Before an op and after it; `skip` before it leaves it out.
@@ -151,13 +153,17 @@ def _delete_run(txn: Transaction, handles: Handles, run: int) -> None:
     try:
         row = RunRow(*decode(RUNS, key, data))
     except BadRecordError:
-        with txn.cursor(handles[ENDED]) as cursor:
-            ended = [place for place in cursor.iternext(values=False) if place[8:] == key]
+        ended = _keys_to(txn, handles[ENDED], key)
+        found = _keys_to(txn, handles[SEARCH], key)
     else:
         ended = [keys.two(row.ended_ns, run)]
+        search = (row.extra or {}).get("search", {})
+        found = [attributes.key(name, value, run) for name, value in search.items()]
         _delete_id(txn, handles, row.workflow_id, run)
     for place in ended:
         txn.delete(place, b"", handles[ENDED])
+    for place in found:
+        txn.delete(place, b"", handles[SEARCH])
     for held in _keys_from(txn, handles[HELD], key):
         digest = held[8:]
         txn.delete(digest + key, b"", handles[HOLDERS])
@@ -174,6 +180,12 @@ def _keys_from(
     with txn.cursor(handle) as cursor:
         rows = cursor.iternext(values=False) if cursor.set_range(prefix) else iter(())
         return list(islice(takewhile(lambda key: key.startswith(prefix), rows), limit))
+
+
+def _keys_to(txn: Transaction, handle: Any, suffix: bytes) -> list[bytes]:
+    """The keys that end with `suffix`; every key is looked at."""
+    with txn.cursor(handle) as cursor:
+        return [key for key in cursor.iternext(values=False) if key.endswith(suffix)]
 
 
 def _delete_from(txn: Transaction, handle: Any, prefix: bytes) -> None:

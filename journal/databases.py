@@ -23,6 +23,7 @@ NAMES: Final = 11
 PAYLOADS: Final = 12
 HELD: Final = 13
 HOLDERS: Final = 14
+SEARCH: Final = 15
 
 
 class Database(NamedTuple):
@@ -65,4 +66,6 @@ DATABASES: Final = (
     Database("payloads", "payload", 36, -1),  # SHA-256, chunk number (4 bytes) -> chunk
     Database("held", "held", 40, 0),  # run, SHA-256 of a payload in its history -> nil
     Database("holders", "holder", 40, 32),  # SHA-256, run -> nil
+    # Since format 3:
+    Database("search", "search", 0, -1),  # attribute, value, run (attributes.py) -> nil
 )

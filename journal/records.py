@@ -29,7 +29,7 @@ RECORD_TYPES: Final[dict[str, str]] = {
     "message_sent": "a message to elsewhere: target, topic, payload",
     "message_answered": "what the send was answered",
     "version": "the branch that workflow.version took",
-    "attributes": "search attributes set by the run",
+    "attributes": "search attributes and memo set by the run",
     "migrated": "moved to the deployed code: its source hash",
     "cancel_requested": "somebody asked the run to end",
     "completed": "the result",
@@ -62,7 +62,8 @@ class RunRow(NamedTuple):
         ended_ns: likewise, 0 while it is open.
         parent: number of the parent run, 0 for none.
         parent_seq: seq of the record in the parent's history that started this run.
-        extra: what else the host keeps, MessagePack-able, or None.
+        extra: what else the host keeps, MessagePack-able, or None; `search` in it are the
+            attributes by which the index has the run.
     """
 
     workflow_id: str

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice, takewhile
 from typing import Any, Final, NamedTuple
 
-from journal import keys, payloads
+from journal import attributes, keys, payloads
 from journal.batch import HIGHEST_RUN, last_seq
 from journal.databases import (
     ACTIVITIES,
@@ -29,6 +29,7 @@ from journal.databases import (
     PAYLOADS,
     READY,
     RUNS,
+    SEARCH,
     SOURCES,
     TIMERS,
 )
@@ -170,6 +171,20 @@ class Store:
         """Runs marked as having inputs that no step has consumed."""
         for key, _ in self._rows(READY, on_bad=on_bad):
             yield keys.numbers(key)[0]
+
+    def found(
+        self, name: str, value: attributes.Value, operator: str, on_bad: OnBad = None
+    ) -> Iterator[int]:
+        """Runs whose attribute may compare so to a value; one may come that does not.
+
+        Args:
+            operator: = < <= > or >=.
+        """
+        place, kind = attributes.place(name, value), attributes.kind(name, value)
+        start = place if operator in ("=", ">", ">=") else kind
+        stop = attributes.end(kind if operator in (">", ">=") else place)
+        for key, _ in self._rows(SEARCH, start, stop, on_bad=on_bad):
+            yield attributes.run_of(key)
 
     def dedupe(self, key: bytes) -> Any:
         """What was answered to an idempotency key, None when it is not known."""

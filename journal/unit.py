@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from zlib import crc32
 
-from journal import keys, payloads
+from journal import attributes, keys, payloads
 from journal.databases import (
     ACTIVITIES,
     DEDUPE,
@@ -24,6 +24,7 @@ from journal.databases import (
     PAYLOADS,
     READY,
     RUNS,
+    SEARCH,
     SOURCES,
     TIMERS,
 )
@@ -143,6 +144,15 @@ class Unit:
     def del_ready(self, run: int) -> None:
         """Remove the mark; nothing happens when there is none."""
         self.ops.append((DELETE, READY, keys.one(run), _NIL))
+
+    def put_search(self, run: int, name: str, value: attributes.Value) -> None:
+        """Find `run` by an attribute; its row says so too, see `RunRow.extra`."""
+        key = attributes.key(name, value, run)
+        self.ops.append((PUT, SEARCH, key, encode(key, None)))
+
+    def del_search(self, run: int, name: str, value: attributes.Value) -> None:
+        """Find it so no longer; nothing happens when it was not."""
+        self.ops.append((DELETE, SEARCH, attributes.key(name, value, run), _NIL))
 
     def put_dedupe(self, key: bytes, value: Any) -> None:
         """Remember what was answered to an idempotency key."""

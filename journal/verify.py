@@ -8,7 +8,7 @@ from hashlib import sha256
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from journal import keys, payloads
+from journal import attributes, keys, payloads
 from journal.batch import HIGHEST_RUN
 from journal.databases import (
     ACTIVITIES,
@@ -23,6 +23,7 @@ from journal.databases import (
     PAYLOADS,
     READY,
     RUNS,
+    SEARCH,
     TIMERS,
 )
 from journal.encoding import decode
@@ -154,6 +155,16 @@ class _Check:
     def _keys(self, db: int) -> Iterator[bytes]:
         return (key for key, _ in self._rows(db))
 
+    def _attribute(self, key: bytes) -> str:
+        run = attributes.run_of(key)
+        if run not in self._runs:
+            return "there is no such run"
+        row = self._runs[run]
+        search = (row.extra or {}).get("search", {}) if row else {}
+        if row and key not in (attributes.key(name, each, run) for name, each in search.items()):
+            return f"run {run} has no such attribute"
+        return ""
+
     def _rows(self, db: int) -> Iterator[tuple[bytes, bytes]]:
         handle = self._handles[db]
         return iter(self._txn.cursor(handle)) if handle else iter(())
@@ -169,6 +180,8 @@ class _Check:
                 return f"its run is {row.status}"
             if row and db == ENDED and (row.is_open or row.ended_ns != keys.numbers(key)[0]):
                 return f"its run is {row.status}, ended at {row.ended_ns}"
+        elif db == SEARCH:
+            return self._attribute(key)
         elif db == IDS and value and value[0] not in self._runs:
             return f"there is no run {value[0]}"
         elif db == META and key == HIGHEST_RUN and value < max(self._runs, default=0):

@@ -7,6 +7,7 @@ two looks at the wall clock. Both are integers of nanoseconds.
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -27,3 +28,11 @@ class SystemClock:
 
     wall = staticmethod(time.time_ns)
     monotonic = staticmethod(time.monotonic_ns)
+
+
+def timestamp(ns: int | None) -> str | None:
+    """Nanoseconds since the epoch as ISO 8601 in UTC, to the microsecond; None for 0 and None."""
+    if not ns:
+        return None
+    moment = datetime.fromtimestamp(ns // 1_000_000_000, UTC)
+    return moment.replace(microsecond=ns // 1000 % 1_000_000).isoformat(timespec="microseconds")

@@ -140,6 +140,14 @@ class Value(NamedTuple):
     value: bytes
 
 
+class Attributes(NamedTuple):
+    """A workflow sets search attributes and memo, each an encoded map or None; others stay."""
+
+    pid: str
+    search: bytes | None
+    memo: bytes | None
+
+
 class Log(NamedTuple):
     """A line for the node's log; `entry` is the id of the code that wrote it."""
 
@@ -202,7 +210,7 @@ class Place(NamedTuple):
 
 Command = (
     Call | CancelCall | StartTimer | CancelTimer | Send | Spawn | Control | Name | Ask | Tell
-    | Value | Log | Signal | Answer | Ended | Place | DeadLetter | Parcel | Upgrade
+    | Value | Attributes | Log | Signal | Answer | Ended | Place | DeadLetter | Parcel | Upgrade
 )  # fmt: skip
 
 KINDS: dict[str, type[Any]] = {
@@ -217,6 +225,7 @@ KINDS: dict[str, type[Any]] = {
     "ask": Ask,
     "tell": Tell,
     "value": Value,
+    "attributes": Attributes,
     "log": Log,
     "signal": Signal,
     "answer": Answer,

@@ -38,6 +38,7 @@ from runtime.routing.router import Router
 from supervision.build import Parts, build_services
 from supervision.control.operations import Operations
 from supervision.control.server import ControlServer
+from supervision.control.workflows import listed
 from supervision.data_folder import DataFolder, data_folder
 from supervision.deploy import Deployer
 from supervision.figures import figures
@@ -391,6 +392,26 @@ class Node:
             if isinstance(service, ProcessHost)
             for row in service.processes()
         ]
+
+    def workflows(
+        self,
+        where: str = "",
+        *,
+        open: bool = False,  # noqa: A002
+        limit: int = 50,
+    ) -> list[dict[str, Any]]:
+        """Runs of workflows, the newest first: workflow_id, run_id, pid, entry, host, status,
+        started, ended, problem, search, memo.
+
+        Args:
+            where: a condition on those fields and on search attributes, such as
+                `status = "open" and (customer = "c-7" or total >= 100)`.
+            open: only those that have not ended.
+            limit: how many at most; 0: all.
+
+        Raises PerdureError INVALID, with the place, for a condition that is none.
+        """
+        return listed(self, open, limit, where)
 
     def workflow_hosts(self) -> list[WorkflowHost]:
         """The hosts of durable runs."""

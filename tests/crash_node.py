@@ -107,6 +107,9 @@ class Session:
     def processes(self) -> list[dict[str, Any]]:
         return self.node.processes()
 
+    def workflows(self, where: str) -> list[dict[str, Any]]:
+        return self.node.workflows(where)
+
     def runs(self) -> list[dict[str, Any]]:
         """Row of each run, the oldest first, with its number."""
         hosts = self.node.workflow_hosts()

@@ -43,6 +43,8 @@ def unit(i: int) -> Unit:
             made.put_name(f"name {run}", run)
             made.put_dedupe(b"key%d" % run, ["spawned", run])
             made.put_ready(run)
+            made.put_search(run, "state", "open")
+            made.put_search(run, "number", run)
         case 1:
             made.del_ready(run)
             made.put_timer(run, 5, now + 500)
@@ -56,6 +58,8 @@ def unit(i: int) -> Unit:
         case _:
             made.put_run(run, _row(run, "completed"))
             made.put_ended(run, now)
+            made.del_search(run, "state", "open")
+            made.put_search(run, "state", "completed")
             made.del_name(f"name {run}")
             made.del_dedupe(b"key%d" % run)
             if run > 3:
@@ -117,6 +121,11 @@ def model(units: int) -> Contents:
         "dedupe": {b"key%d" % run: dedupe.get(b"key%d" % run) for run in started},
         "sources": sorted({run % 3 for run in started}),
         "ended": sorted(ended),
+        "search": {
+            state: [run for run in sorted(runs) if runs[run].status == state]
+            for state in ("open", "completed")
+        },
+        "numbers": sorted(runs),
     }
 
 
@@ -136,6 +145,10 @@ def contents(store: Store) -> Contents:
         "dedupe": {b"key%d" % run: store.dedupe(b"key%d" % run) for run in started},
         "sources": [n for n in range(3) if store.source(b"digest%d" % n)],
         "ended": store.ended(2**63),
+        "search": {
+            state: list(store.found("state", state, "=")) for state in ("open", "completed")
+        },
+        "numbers": list(store.found("number", 0, ">=")),
     }
 
 
@@ -154,7 +167,10 @@ def _records(i: int) -> list[list[Any]]:
 
 def _row(run: int, status: str) -> RunRow:
     ended = 1000 + run * STEPS - 1 if status == "completed" else 0
-    return RunRow(_workflow_id(run), f"uuid-{run}", "app:order", "app:host", status, 1, ended)
+    extra = {"search": {"state": status, "number": run}}
+    return RunRow(
+        _workflow_id(run), f"uuid-{run}", "app:order", "app:host", status, 1, ended, extra=extra
+    )
 
 
 def _workflow_id(run: int) -> str:

@@ -149,6 +149,32 @@ def test_an_open_workflow_shows_what_it_waits_for(live: Live) -> None:
     assert shown["status"] == "terminated"
 
 
+def test_workflows_are_started_with_attributes_and_found_by_them(live: Live) -> None:
+    start = ["workflows", "start", "app:order", "app:orders", '{"price": 1}', "--id"]
+    for number in ("f1", "f2"):
+        given = ["--search", "customer=c-7", "--search", f"rank={number[1]}", "--memo", "by=ann bo"]
+        live.done(*start, number, *given, "--key", f"start {number}")
+    wanted = 'status = "open" and customer = "c-7" and rank > 1'
+    (row,) = live.json("workflows", "list", "--where", wanted)
+    assert (row["workflow_id"], row["search"]) == ("f2", {"customer": "c-7", "rank": 2})
+    shown = live.done("workflows", "show", "f1")
+    assert 'customer="c-7" rank=1' in shown
+    assert 'by="ann bo"' in shown
+
+
+def test_start_options_and_earlier_runs(live: Live) -> None:
+    again = '--option=retry_policy={"initial_interval": 1, "maximum_attempts": 2}'
+    price = '{"price": 1}'
+    live.done("workflows", "start", "app:order", "app:orders", price, "--id", "twice", again)
+    live.done("workflows", "send", "twice", "reject", '{"by": "bob"}')
+    where = ["--where", 'workflow_id = "twice"']
+    while len(rows := live.json("workflows", "list", *where)) < 2:
+        pass
+    assert [row["status"] for row in rows] == ["open", "failed"]
+    text = live.done("workflows", "history", "twice", "--run", rows[1]["run_id"])
+    assert f"run {rows[0]['run_id']} follows" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -10,9 +10,10 @@ from hosts.durable import records
 from hosts.durable.execution import BEGIN
 from hosts.durable.records import Record
 from journal.records import RECORD_TYPES
+from runtime.clock import timestamp
 from runtime.codec import encode, encode_args
 from runtime.errors import Kind, PerdureError
-from supervision.control.plain import error_fields, error_of, plain, timestamp
+from supervision.control.plain import error_fields, error_of, plain
 from supervision.control.timeline import timeline
 
 SECOND = 1_000_000_000
@@ -66,6 +67,11 @@ WORDS: list[tuple[Record, str]] = [
         ["continued", "app:order", encode_args([2]), 9, "r9"],
         "the run goes on as app:order(2); run r9 follows",
     ),
+    (
+        ["attributes", encode({"customer": "c-7"}), encode({"note": [1]})],
+        'set search {"customer": "c-7"}; memo {"note": [1]}',
+    ),
+    (["attributes", encode({"total": 5}), None], 'set search {"total": 5}'),
     (["child_close", 99, "terminate", "{h|kid}", 1, 4], "child 4: terminate it, as this run ends"),
     (
         ["message_sent", 3, "{h|1}", "hello", encode_args([True])],
@@ -111,8 +117,8 @@ def test_a_record_in_words(record: Record, words: str) -> None:
 def test_every_type_of_record_has_words() -> None:
     told = {record[0] for record, _ in WORDS}
     written = {*records.COMMAND_RECORDS.values(), *RECORD_TYPES}
-    # Nothing writes these two yet.
-    assert written - told == {"version", "attributes"}
+    # Versions are written as values.
+    assert written - told == {"version"}
 
 
 def test_inputs_have_the_time_of_the_step_that_took_them() -> None:

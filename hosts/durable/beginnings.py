@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hosts.durable import attributes
 from hosts.durable.execution import BEGIN, DEADLINE, Execution
 from hosts.durable.records import Record
 from hosts.durable.start_options import NO_RULES, Rules
@@ -99,6 +100,8 @@ class Beginnings:
             ("begins", given.begins),
             ("deadline", deadline),
             ("children", list(given.children)),
+            ("search", (given.extra or {}).get("search")),
+            ("memo", (given.extra or {}).get("memo")),
         ):
             if value:
                 started[name] = value
@@ -114,6 +117,7 @@ class Beginnings:
         """Put the rows of a new run into the unit that journals its start."""
         unit.put_run(execution.run, execution.row)
         unit.put_id(execution.row.workflow_id, execution.run)
+        attributes.index(execution.run, {}, attributes.search_of(execution.row), unit)
         for seq, due in execution.timers.items():
             unit.put_timer(execution.run, seq, due)
 

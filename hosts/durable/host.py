@@ -14,7 +14,7 @@ from typing import Final
 from hosts.calls import Calls
 from hosts.clients import Clients
 from hosts.deployed import Deployed
-from hosts.durable import keys
+from hosts.durable import keys, listing
 from hosts.durable.activities import Activities
 from hosts.durable.deadlines import Deadlines
 from hosts.durable.inline import InlineFunctions
@@ -25,6 +25,7 @@ from hosts.durable.records import Record
 from hosts.durable.recovery import Recovery
 from hosts.durable.shard import Parts, Shard
 from hosts.durable.start_options import start_options
+from hosts.durable.where import Condition
 from hosts.timers import Timers
 from journal import faults
 from journal.errors import BadRecordError
@@ -344,18 +345,15 @@ class WorkflowHost:
     # For people -----------------------------------------------------------------------------------
 
     def runs(
-        self, limit: int | None = None, open_only: bool = False
+        self,
+        limit: int | None = None,
+        open_only: bool = False,
+        where: Condition | None = None,
     ) -> Iterator[tuple[int, RunRow]]:
-        """Runs of this host, the newest first."""
+        """Runs of this host, the newest first; with `where` those for which it holds."""
         if self._journal is None:
-            return
-        count = 0
-        for number, row in self._journal.runs(newest_first=True):
-            if row.host == self.id and (row.is_open or not open_only):
-                yield number, row
-                count += 1
-                if limit is not None and count >= limit:
-                    return
+            return iter(())
+        return listing.found(self._journal, self.id, where, open_only=open_only, limit=limit)
 
     def migrate(self, run: int, reply: ReplyTo) -> None:
         """Move an open run to the deployed code; see `Migration.move`."""

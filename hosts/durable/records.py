@@ -14,7 +14,7 @@ at what workflow time, then a record of each command that the step gave. Records
     timer_started seq ns                               timer_cancelled seq
     message_sent seq dest topic args                   child_requested seq entry host args flags
     name … control_sent seq verb dest reason                  name_requested seq verb name target
-    asked seq module verb args
+    asked seq module verb args                         attributes search memo
     value kind value                                   completed|failed|cancelled value [next]
     terminated|timed_out value [next]                  continued entry args next
 
@@ -49,6 +49,7 @@ COMMAND_RECORDS: Final[dict[type[Any], str]] = {
     c.Name: "name_requested",
     c.Ask: "asked",
     c.Value: "value",
+    c.Attributes: "attributes",
 }
 _COMMANDS: Final = {record: command for command, record in COMMAND_RECORDS.items()}
 END_RECORDS: Final = frozenset(

@@ -26,7 +26,7 @@ from queue import SimpleQueue
 from typing import Any, Final, NamedTuple
 
 from hosts.deployed import Deployed
-from hosts.durable import history, records
+from hosts.durable import attributes, history, records
 from hosts.durable.activities import Activities
 from hosts.durable.arrivals import Arrivals
 from hosts.durable.beginnings import Beginnings
@@ -52,7 +52,7 @@ from journal.records import RunRow
 from journal.unit import Unit
 from runtime import commands as c
 from runtime import inputs
-from runtime.codec import encode
+from runtime.codec import decode, encode
 from runtime.errors import Kind, PerdureError
 from runtime.inputs import ReplyTo
 from runtime.lua.machine import MACHINE_VERSION, Definition, Machine, OutOfMemoryError
@@ -284,7 +284,9 @@ class Shard(VmWorker):
                     continue
                 page.append(issued)
                 execution.issue(issued, unit)
-                if not isinstance(command, c.Value):
+                if isinstance(command, c.Attributes):
+                    self._set_attributes(execution, command, unit)
+                elif not isinstance(command, c.Value):
                     effects.append(partial(self._perform, execution, command))
         execution.count(page[len(fresh) :])
         if page:
@@ -292,6 +294,15 @@ class Shard(VmWorker):
         execution.taken()
         internal = [record for record in fresh if record[0] not in ("message", "started")]
         self.submit(unit, Flight(run, acks, effects, internal))
+
+    def _set_attributes(self, execution: Execution, command: c.Attributes, unit: Unit) -> None:
+        """Search attributes and memo go into the run's row and the index, with the step."""
+        given = (None if each is None else decode(each) for each in command[1:])
+        before = attributes.search_of(execution.row)
+        extra = attributes.extra_with(execution.row.extra, *given)
+        execution.row = execution.row._replace(extra=extra)
+        unit.put_run(execution.run, execution.row)
+        attributes.index(execution.run, before, attributes.search_of(execution.row), unit)
 
     def submit(self, unit: Unit, flight: Flight | None = None) -> None:
         """Hand a unit to the journal; what it owes is done on this thread after the commit."""

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from hosts.call_options import duration_ns
 from hosts.durable import cron
+from hosts.durable.attributes import extra_with
 from hosts.durable.options import RetryPolicy, check_known, option, retry_policy, text_option
 from runtime.errors import Kind, PerdureError
 
@@ -62,6 +63,7 @@ class StartOptions(NamedTuple):
     execution_timeout: int | None
     start_delay: int
     task_queue: str | None  #: of the worker that runs it; None: the host that was asked
+    extra: dict[str, Any] | None  #: memo and search attributes, as a run's row keeps them
 
 
 def start_options(settings: Mapping[str, Any]) -> StartOptions:
@@ -92,6 +94,11 @@ def start_options(settings: Mapping[str, Any]) -> StartOptions:
         duration_ns(option(settings, "workflow.execution_timeout")),
         delay,
         text_option(settings, "workflow.task_queue"),
+        extra_with(
+            None,
+            option(settings, "workflow.search_attributes"),
+            option(settings, "workflow.memo"),
+        ),
     )
 
 

@@ -83,7 +83,7 @@ class Starts:
             start.get("parent", ""),
             parent[1] if parent else 0,
             parent[2] if parent else 0,
-            None,
+            options.extra,
             rules,
             begins,
         )

@@ -36,3 +36,20 @@ class JsonValue(click.ParamType):  # type: ignore[type-arg]
                 param,
                 ctx,
             )
+
+
+class Assignment(click.ParamType):  # type: ignore[type-arg]
+    """name=value: the value is JSON where it can be read as such, else a text."""
+
+    name = "name=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        name, sign, text = value.partition("=")
+        if not sign or not name:
+            self.fail(f"{value!r}: write it as name=value", param, ctx)
+        try:
+            return name, json.loads(text)
+        except ValueError:
+            return name, text

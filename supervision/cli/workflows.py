@@ -10,10 +10,19 @@ import click
 
 from supervision.cli.errors import FAILED
 from supervision.cli.live import done, live
-from supervision.cli.options import JsonValue, as_json
+from supervision.cli.options import Assignment, JsonValue, as_json
 from supervision.cli.output import facts, json_line, local_time, report, table
 from supervision.control.client import ControlClient
 from supervision.control.plain import error_of
+
+where = click.option(
+    "--where",
+    "condition",
+    default="",
+    metavar="CONDITION",
+    help='Only those for which it holds, as in \'status = "open" and customer = "c-7"\'.',
+)
+run_id = click.option("--run", default="", metavar="RUN_ID", help="An earlier run of it.")
 
 
 @click.group()
@@ -27,11 +36,12 @@ def workflows() -> None:
 @workflows.command("list")
 @click.option("--open", "only_open", is_flag=True, help="Only those that have not ended.")
 @click.option("--limit", default=50, show_default=True, help="The newest so many; 0: all.")
+@where
 @live
 @as_json
-def list_(node: ControlClient, only_open: bool, limit: int, as_json: bool) -> None:
+def list_(node: ControlClient, only_open: bool, limit: int, condition: str, as_json: bool) -> None:
     """List runs, the newest first."""
-    rows = node.call("workflows.list", open=only_open, limit=limit)
+    rows = node.call("workflows.list", open=only_open, limit=limit, where=condition)
     if as_json:
         for row in rows:
             json_line(row)
@@ -54,14 +64,15 @@ def list_(node: ControlClient, only_open: bool, limit: int, as_json: bool) -> No
 
 @workflows.command()
 @click.argument("workflow", metavar="ID")
+@run_id
 @live
 @as_json
-def show(node: ControlClient, workflow: str, as_json: bool) -> None:
+def show(node: ControlClient, workflow: str, run: str, as_json: bool) -> None:
     """Show how a workflow stands.
 
     State, times, result or error, and what it waits for.
     """
-    row = node.call("workflows.show", workflow=workflow)
+    row = node.call("workflows.show", workflow=workflow, run=run)
     if as_json:
         json_line(row)
         return
@@ -76,6 +87,8 @@ def show(node: ControlClient, workflow: str, as_json: bool) -> None:
             "pid": row["pid"],
             "run id": row["run_id"],
             "parent": row["parent"],
+            "search": _assigned(row["search"]),
+            "memo": _assigned(row["memo"]),
             "started": local_time(row["started"]),
             "ended": local_time(row["ended"]),
             "history": f"{row['history_length']} records, {row['history_size']} bytes",
@@ -87,6 +100,12 @@ def show(node: ControlClient, workflow: str, as_json: bool) -> None:
         report(error_of(row["error"]))
     if row["status"] == "open":
         _pending(row["pending"])
+
+
+def _assigned(values: dict[str, Any]) -> str:
+    return " ".join(
+        f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in values.items()
+    )
 
 
 def _pending(pending: list[dict[str, Any]]) -> None:
@@ -112,11 +131,12 @@ def _pending(pending: list[dict[str, Any]]) -> None:
 
 @workflows.command()
 @click.argument("workflow", metavar="ID")
+@run_id
 @live
 @as_json
-def history(node: ControlClient, workflow: str, as_json: bool) -> None:
+def history(node: ControlClient, workflow: str, run: str, as_json: bool) -> None:
     """Show the history of a workflow as a timeline."""
-    rows = node.call("workflows.history", workflow=workflow)
+    rows = node.call("workflows.history", workflow=workflow, run=run)
     if as_json:
         for row in rows:
             json_line(row)
@@ -132,6 +152,18 @@ def history(node: ControlClient, workflow: str, as_json: bool) -> None:
 @click.argument("host", metavar="HOST")
 @click.argument("args", metavar="[JSON]...", nargs=-1, type=JsonValue())
 @click.option("--id", "workflow_id", help="Workflow id; a run that has it already is taken.")
+@click.option(
+    "--search", multiple=True, type=Assignment(), help="A search attribute to list it by."
+)
+@click.option("--memo", multiple=True, type=Assignment(), help="What else is worth knowing of it.")
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    type=Assignment(),
+    help="A start option, such as run_timeout=1h or cron_schedule='0 9 * * *'.",
+)
+@click.option("--key", help="Idempotency key: one workflow is started for it.")
 @live
 @as_json
 def start(
@@ -140,6 +172,10 @@ def start(
     host: str,
     args: tuple[Any, ...],
     workflow_id: str | None,
+    search: tuple[tuple[str, Any], ...],
+    memo: tuple[tuple[str, Any], ...],
+    options: tuple[tuple[str, Any], ...],
+    key: str | None,
     as_json: bool,
 ) -> None:
     """Start a workflow.
@@ -147,7 +183,17 @@ def start(
     Starts ENTRY on HOST with arguments in JSON, and prints its PID. It is on disk by then. HOST is
     the id of a workflow host, or a task queue.
     """
-    started = node.call("workflows.start", entry=entry, host=host, args=list(args), id=workflow_id)
+    started = node.call(
+        "workflows.start",
+        entry=entry,
+        host=host,
+        args=list(args),
+        id=workflow_id,
+        search=dict(search) or None,
+        memo=dict(memo) or None,
+        options=dict(options) or None,
+        key=key,
+    )
     if as_json:
         json_line(started)
     else:
@@ -216,18 +262,27 @@ def wait(node: ControlClient, workflow: str, timeout: float | None, as_json: boo
 @click.argument("ids", metavar="[ID]...", nargs=-1)
 @click.option("--entry", default="", metavar="ENTRY", help="Only runs of this entry.")
 @click.option("--status", default="", metavar="STATUS", help="Only open, or suspended, runs.")
+@where
 @click.option("--to", type=click.Choice(["latest"]), required=True, help="The deployed code.")
 @live
 @as_json
 def migrate(
-    node: ControlClient, ids: tuple[str, ...], entry: str, status: str, to: str, as_json: bool
+    node: ControlClient,
+    ids: tuple[str, ...],
+    entry: str,
+    status: str,
+    condition: str,
+    to: str,
+    as_json: bool,
 ) -> None:
     """Move pinned open runs to the deployed code.
 
     Each run is replayed on that code first, and stays as it is where its history does not fit.
     Exits with 1 when one had to.
     """
-    rows = node.call("workflows.migrate", ids=list(ids), entry=entry, status=status)
+    rows = node.call(
+        "workflows.migrate", ids=list(ids), entry=entry, status=status, where=condition
+    )
     stayed = [row for row in rows if not row["moved"] and not row["latest"]]
     if as_json:
         for row in rows:

@@ -30,6 +30,7 @@ _TYPES: Final[dict[str, tuple[type[Any], ...]]] = {
     "int": (int,),
     "float": (int, float),
     "list[Any]": (list,),
+    "dict[str, Any]": (dict,),
     "None": (type(None),),
 }
 

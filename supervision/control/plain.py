@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
@@ -57,14 +56,6 @@ def error_of(fields: Mapping[str, Any]) -> PerdureError:
         context=fields.get("context", ""),
         trace=fields.get("trace", ""),
     )
-
-
-def timestamp(ns: int | None) -> str | None:
-    """Nanoseconds since the epoch as ISO 8601 in UTC, to the microsecond; None for 0 and None."""
-    if not ns:
-        return None
-    moment = datetime.fromtimestamp(ns // 1_000_000_000, UTC)
-    return moment.replace(microsecond=ns // 1000 % 1_000_000).isoformat(timespec="microseconds")
 
 
 def _key(key: Any) -> str:

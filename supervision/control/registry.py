@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runtime.clock import timestamp
 from runtime.config.changes import Change, ChangeSet, upserts
 from runtime.config.declarations import read_declarations
 from runtime.config.export import entry_fields, files
 from runtime.config.folder import yaml_files
 from runtime.config.problems import ConfigurationError, Findings, Problem
 from runtime.config.versions import Version
-from supervision.control.plain import timestamp
 
 if TYPE_CHECKING:
     from supervision.node import Node

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from hosts.durable.records import Record, is_input
+from runtime.clock import timestamp
 from runtime.codec import decode
-from supervision.control.plain import timestamp
 from supervision.control.words import Fields, in_words
 
 #: The run that follows, where there is one.
@@ -44,6 +44,7 @@ _FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "name_requested": ("request", "verb", "name", "target"),
     "asked": ("request", "module", "verb", "args*"),
     "value": ("kind", "value*"),
+    "attributes": ("search*", "memo*"),
     "child_close": ("request", "verb", "to", "parent_run", "child"),
     "completed": ("result*", *_NEXT),
     "failed": ("error*", *_NEXT),
@@ -110,7 +111,9 @@ def _started(started: Fields) -> Fields:
     data["context"] = _decoded(started.get("context"))
     data["messages"] = [[topic, _decoded(args)] for topic, args in started.get("messages", ())]
     data["source"] = started["source"].hex()
-    for name in ("rules", "children"):
+    if "memo" in started:
+        data["memo"] = _decoded(started["memo"])
+    for name in ("rules", "children", "search"):
         if name in started:
             data[name] = started[name]
     for name in ("begins", "deadline"):

@@ -92,6 +92,11 @@ def _child_ended(data: Fields, targets: Targets) -> str:
     return f"child {_about(data['child'], targets)} {verdict} {_brief(data['result'])}"
 
 
+def _attributes(data: Fields, targets: Targets) -> str:
+    given = {name: data[name] for name in ("search", "memo") if data[name] is not None}
+    return "set " + "; ".join(f"{name} {_brief(value)}" for name, value in given.items())
+
+
 def _started(data: Fields, targets: Targets) -> str:
     by = f" by {data['parent']}" if data["parent"] else ""
     waits = f", to begin at {data['begins']}" if "begins" in data else ""
@@ -144,6 +149,7 @@ _TEXTS: Final[dict[str, Callable[[Fields, Targets], str]]] = {
     "cancel_requested": lambda d, t: f"asked to end{_sender(d)}{_because(d['reason'])}",
     "step": _step,
     "value": lambda d, t: f"drew {d['kind']}: {_brief(d['value'])}",
+    "attributes": _attributes,
     "completed": _end("completed", "result"),
     "failed": _end("failed", "error"),
     "cancelled": _end("was cancelled", "error"),

@@ -6,13 +6,15 @@ from heapq import merge
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from hosts.durable.attributes import memo_of, search_of
 from hosts.durable.execution import BEGIN, DEADLINE, Execution
 from hosts.durable.records import Record
 from hosts.durable.replay import restore
+from hosts.durable.where import Comparison, parse
 from journal.records import RunRow
+from runtime.clock import timestamp
 from runtime.codec import decode
-from runtime.errors import PerdureError
-from supervision.control.plain import timestamp
+from runtime.errors import Kind, PerdureError
 from supervision.control.timeline import timeline
 from supervision.control.waiting import Waiting
 
@@ -24,11 +26,20 @@ if TYPE_CHECKING:
     from supervision.node import Node
 
 
-def listed(node: Node, open: bool = False, limit: int = 50) -> list[dict[str, Any]]:  # noqa: A002
-    """Runs, the newest first; with `open` only those that have not ended; `limit` 0: all."""
+def listed(
+    node: Node,
+    open: bool = False,  # noqa: A002
+    limit: int = 50,
+    where: str = "",
+) -> list[dict[str, Any]]:
+    """Runs, the newest first; with `open` only those that have not ended; `limit` 0: all.
+
+    where: a condition, as `status = "open" and customer = "c-7"`; see hosts.durable.where.
+    """
+    condition = parse(where) if where else None
     rows = merge(
         *(
-            (_summary(host, row) for _, row in host.runs(None, open))
+            (_summary(host, row) for _, row in host.runs(None, open, condition))
             for host in node.workflow_hosts()
         ),
         key=lambda row: str(row["started"]),
@@ -37,10 +48,10 @@ def listed(node: Node, open: bool = False, limit: int = 50) -> list[dict[str, An
     return list(islice(rows, limit or None))
 
 
-def show(node: Node, workflow: str) -> dict[str, Any]:
-    """How the current or last run of a workflow stands, and what it waits for."""
-    host, workflow_id = node.workflow_host_of(workflow)
-    number, row = host.run(workflow_id)
+def show(node: Node, workflow: str, run: str = "") -> dict[str, Any]:
+    """How the current or last run of a workflow, or that with the run id `run`, stands, and what
+    it waits for."""
+    host, number, row = _run(node, workflow, run)
     recorded = [record for _, record in host.history(number)]
     execution = Execution(number, row, "")
     steps = restore(execution, recorded, {})
@@ -59,10 +70,10 @@ def show(node: Node, workflow: str) -> dict[str, Any]:
     return shown
 
 
-def history(node: Node, workflow: str) -> list[dict[str, Any]]:
-    """The history of the current or last run: seq, at, type, text, data of each record."""
-    host, workflow_id = node.workflow_host_of(workflow)
-    number, row = host.run(workflow_id)
+def history(node: Node, workflow: str, run: str = "") -> list[dict[str, Any]]:
+    """The history of the current or last run, or that with the run id `run`: seq, at, type, text,
+    data of each record."""
+    host, number, row = _run(node, workflow, run)
     return timeline(host.history(number), row.started_ns, row.ended_ns)
 
 
@@ -72,10 +83,20 @@ def start(
     host: str,
     args: list[Any] | None = None,
     id: str | None = None,  # noqa: A002
+    search: dict[str, Any] | None = None,
+    memo: dict[str, Any] | None = None,
+    options: dict[str, Any] | None = None,
+    key: str | None = None,
 ) -> dict[str, Any]:
-    """Start a workflow, or find the one that runs under this workflow id; on disk by then."""
-    options = {"workflow.id": id} if id is not None else None
-    pid = node.spawn(entry, host, *(args or ()), options=options)
+    """Start a workflow, or find the one that runs under this workflow id; on disk by then.
+
+    Args:
+        options: more of its start options, `run_timeout` for `workflow.run_timeout`.
+        key: idempotency key.
+    """
+    given = {**(options or {}), "id": id, "search_attributes": search, "memo": memo}
+    settings = {f"workflow.{name}": value for name, value in given.items() if value is not None}
+    pid = node.spawn(entry, host, *(args or ()), options=settings, key=key)
     return {"pid": pid, "workflow_id": pid[pid.index("|") + 1 : -1]}
 
 
@@ -101,16 +122,22 @@ def terminate(node: Node, workflow: str) -> None:
 
 
 def migrate(
-    node: Node, ids: list[Any] | None = None, entry: str = "", status: str = ""
+    node: Node,
+    ids: list[Any] | None = None,
+    entry: str = "",
+    status: str = "",
+    where: str = "",
 ) -> list[dict[str, Any]]:
     """Move open runs to the deployed code, where that fits their histories.
 
-    Of the workflows `ids`, or of all; of this entry and status where those are given. Each run
+    Of the workflows `ids`, or of all; of this entry and status, and for which the condition
+    `where` holds, where those are given. Each run
     with `moved`, and `why` not: "" when it has.
     """
+    condition = parse(where) if where else None
     rows: list[dict[str, Any]] = []
     for host in node.workflow_hosts():
-        for number, row in list(host.runs(None, open_only=True)):
+        for number, row in list(host.runs(None, True, condition)):
             summary = _summary(host, row)
             if ids and not {row.workflow_id, row.run_id, summary["pid"]} & set(ids):
                 continue
@@ -135,6 +162,17 @@ def wait(node: Node, workflow: str, timeout: float | None = None) -> Waiting:
     return Waiting(node, _pid(node, workflow), timeout)
 
 
+def _run(node: Node, workflow: str, run: str) -> tuple[WorkflowHost, int, RunRow]:
+    """Host, number and row of the run of a workflow with a run id; "": the current or last."""
+    host, workflow_id = node.workflow_host_of(workflow)
+    if not run:
+        return host, *host.run(workflow_id)
+    for number, row in host.runs(where=Comparison("run_id", "=", run)):
+        if row.workflow_id == workflow_id:
+            return host, number, row
+    raise PerdureError(Kind.NOT_FOUND, f"{workflow_id} has no run {run}")
+
+
 def _pid(node: Node, workflow: str) -> str:
     host, workflow_id = node.workflow_host_of(workflow)
     return f"{{{host.id}|{workflow_id}}}"
@@ -151,6 +189,8 @@ def _summary(host: WorkflowHost, row: RunRow) -> dict[str, Any]:
         "started": timestamp(row.started_ns),
         "ended": timestamp(row.ended_ns),
         "problem": (row.extra or {}).get("problem"),
+        "search": search_of(row),
+        "memo": memo_of(row.extra),
     }
 
 

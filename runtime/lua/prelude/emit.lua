@@ -41,7 +41,7 @@ local function optional_str(text) return text and str(text) or NIL end
 local H = {}
 for n = 2, 12 do H[n] = header(n) end
 local O = {}
-for op in ("parcel call cancel_call timer cancel_timer send spawn control name ask tell value log signal answer ended place dead_letter upgrade"):gmatch("%S+") do
+for op in ("parcel call cancel_call timer cancel_timer send spawn control name ask tell value attributes log signal answer ended place dead_letter upgrade"):gmatch("%S+") do
   O[op] = str(op)
 end
 
@@ -127,6 +127,10 @@ end
 
 function S.emit_value(pid, kind, value)
   add(H[4] .. O.value .. str(pid) .. str(kind) .. bin(encode(value)))
+end
+
+function S.emit_attributes(pid, search, memo)
+  add(H[4] .. O.attributes .. str(pid) .. optional_bin(search and encode(search)) .. optional_bin(memo and encode(memo)))
 end
 
 function S.emit_log(pid, entry, level, message, fields)

@@ -1,0 +1,74 @@
+"""Finding runs: the newest first, or those for which a condition holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+
+from hosts.durable.attributes import search_of
+from hosts.durable.where import Condition, indexed
+from journal.attributes import Value
+from journal.errors import BadRecordError
+from journal.records import RunRow
+from journal.store import Store
+from runtime.clock import timestamp
+
+
+class RunFields:
+    """What a condition can name of a run."""
+
+    def __init__(self, row: RunRow) -> None:
+        self._row = row
+        self._search = search_of(row)
+
+    def get(self, name: str) -> Value | None:
+        """The value of a field or attribute, None when the run has no such attribute."""
+        if name in ("started", "ended"):
+            ns: int = getattr(self._row, f"{name}_ns")
+            return timestamp(ns) or ""
+        if name in ("workflow_id", "run_id", "entry", "host", "status"):
+            return str(getattr(self._row, name))
+        return self._search.get(name)
+
+
+def found(
+    journal: Store,
+    host: str,
+    condition: Condition | None = None,
+    *,
+    open_only: bool = False,
+    limit: int | None = None,
+) -> Iterator[tuple[int, RunRow]]:
+    """Number and row of the runs of a host, the newest first.
+
+    The index of search attributes is asked where it can help; every other condition is a look at
+    every run.
+    """
+    rows = _all(journal) if condition is None else _candidates(journal, condition)
+    fitting = (
+        (number, row)
+        for number, row in rows
+        if row.host == host
+        and (row.is_open or not open_only)
+        and (condition is None or condition.holds(RunFields(row)))
+    )
+    return islice(fitting, limit)
+
+
+def _all(journal: Store) -> Iterator[tuple[int, RunRow]]:
+    return journal.runs(newest_first=True, on_bad=_pass_over)
+
+
+def _candidates(journal: Store, condition: Condition) -> Iterator[tuple[int, RunRow]]:
+    plan = indexed(condition)
+    if plan is None:
+        return _all(journal)
+    find = partial(journal.found, on_bad=_pass_over)
+    numbers = {run for each in plan for run in find(each.name, each.value, each.operator)}
+    rows = ((number, journal.run(number)) for number in sorted(numbers, reverse=True))
+    return ((number, row) for number, row in rows if row is not None)
+
+
+def _pass_over(error: BadRecordError) -> None:
+    """`perdure journal verify` tells of what is hurt."""
