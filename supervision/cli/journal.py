@@ -16,13 +16,13 @@ from journal import upkeep
 from journal.errors import JournalError
 from journal.journal import Journal
 from journal.verify import verify as findings_of
+from runtime.clock import timestamp
 from runtime.config.loader import load
 from runtime.config.problems import ConfigurationError
 from runtime.errors import Kind, PerdureError
 from supervision.cli.errors import FAILED, USAGE
 from supervision.cli.options import as_json
 from supervision.cli.output import facts, json_line, local_time, report, report_problems, table
-from supervision.control.plain import timestamp
 from supervision.control.timeline import timeline
 from supervision.trial import reading
 
