@@ -25,7 +25,8 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from itertools import islice
 from typing import Final
 
 import lmdb
@@ -53,6 +54,11 @@ COMMIT_AFTER: Final = faults.declare("journal.commit.after")
 
 #: Written after a failed commit that turned out to be there.
 SETTLED: Final = b"settled"
+
+#: Bytes of the map of a copy beyond that of the journal.
+_COPY_SPARE: Final = 16 << 20
+#: Rows of a copy that are written in one transaction.
+_COPY_ROWS: Final = 2000
 
 logger = logging.getLogger("perdure.journal")
 
@@ -107,14 +113,27 @@ class Environment:
             except (lmdb.Error, OSError) as error:
                 raise translate(error, self.path) from error
 
-    def copy(self, folder: str) -> None:
-        """Write one consistent state, compact, as the data file of a folder; it is not synced."""
-        with self.read():
-            pass  # takes the size of the map, should another process have grown it
+    def copy(self, folder: str, databases: Sequence[Database] = DATABASES) -> None:
+        """Write one consistent state, synced, as the environment of an empty folder.
+
+        Row by row in the order of keys, so that its pages are full: LMDB's own copy leaves out what
+        is free, and keeps pages as they are, some of them half empty.
+        """
         try:
-            self._opened().copy(folder, compact=True)
+            with self.read() as (source, handles), closing(self._empty_copy(folder)) as copied:
+                for database, handle in zip(databases, handles, strict=True):
+                    target = copied.open_db(database.name.encode())
+                    rows = iter(source.cursor(handle)) if handle else iter(())
+                    while batch := list(islice(rows, _COPY_ROWS)):
+                        with copied.begin(write=True, db=target) as txn, txn.cursor() as cursor:
+                            cursor.putmulti(batch, append=True)
+                copied.sync(True)
         except (lmdb.Error, OSError) as error:
             raise translate(error, folder) from error
+
+    def _empty_copy(self, folder: str) -> lmdb.Environment:
+        map_size = self._opened().info()["map_size"] + _COPY_SPARE
+        return lmdb.open(folder, map_size=map_size, max_dbs=32, lock=False, sync=False)
 
     def write(self, apply: Callable[[Transaction, Handles], None]) -> None:
         """Run `apply` in a write transaction and sync it to disk; always on the same thread.

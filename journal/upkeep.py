@@ -115,7 +115,6 @@ def _copy(env: Environment, folder: str, place: Callable[[str, str], None] = os.
     os.mkdir(partial)
     env.copy(partial)
     copied = os.path.join(partial, "data.mdb")
-    _sync(copied)
     place(copied, os.path.join(folder, "data.mdb"))
     os.rmdir(partial)
     _sync(folder)

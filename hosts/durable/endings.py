@@ -60,10 +60,9 @@ class Endings:
 
     def parked_by(self, execution: Execution, commands: list[c.Command]) -> str | None:
         """The failure in a step that parks its run (`on_error: suspend`), or None."""
-        if self._shard.parts.option(execution.row.entry, "on_error") == "suspend":
-            for command in commands:
-                if isinstance(command, c.Ended) and not command.ok:
-                    return str(decode(command.value))
+        failed = [each for each in commands if isinstance(each, c.Ended) and not each.ok]
+        if failed and self._shard.parts.option(execution.row.entry, "on_error") == "suspend":
+            return str(decode(failed[0].value))
         return None
 
     def end(
