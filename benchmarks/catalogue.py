@@ -11,6 +11,7 @@ from benchmarks.idle import IDLE
 from benchmarks.messages import CROSS_VM, FAN_OUT
 from benchmarks.ring import PING_PONG, RING
 from benchmarks.sequential import SEQUENTIAL
+from benchmarks.supervision import MANY, RESTARTS
 from benchmarks.workflows import EMPTY, ROUND_TRIPS, SIGNALED
 
 ALL: Final[dict[str, Benchmark]] = {
@@ -27,5 +28,7 @@ ALL: Final[dict[str, Benchmark]] = {
         EMPTY,
         SIGNALED,
         BOOT,
+        RESTARTS,
+        MANY,
     )
 }

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from hosts.throttle import Throttle
 from runtime import commands as c
 from runtime import inputs
 from runtime.codec import decode, encode
@@ -119,11 +120,13 @@ def _shown(value: object) -> str:
 Performers = dict[type[Any], Callable[[Any], None]]
 
 
-def log_failure(command: c.Ended) -> None:
+def log_failure(command: c.Ended, throttle: Throttle) -> None:
     """An end with an error goes to the node's log, once, with its traceback."""
     error = decode(command.value)
     if isinstance(error, PerdureError) and error.kind != Kind.CANCELED:
-        user_log.error("%s ended with an error: %s", command.pid, explain(error))
+        more = throttle.passes(error.message)
+        if more is not None:
+            user_log.error("%s ended with an error%s: %s", command.pid, more, explain(error))
 
 
 def explain(error: PerdureError) -> str:

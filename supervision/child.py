@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from hosts.throttle import Throttle
 from hosts.timers import Timer, Timers
 from runtime.backoff import Rng
 from runtime.errors import Kind, PerdureError
@@ -42,6 +43,8 @@ class Means:
     rng: Rng
     #: Puts a message into the supervisor's inbox, from any thread.
     post: Callable[[Report], None]
+    #: For services that fail in a loop.
+    throttle: Throttle
     #: Runs a call that may block on another thread, named as given.
     run: Callable[[str, Callable[[], None]], None]
     #: Hears of a child whose goal or state has changed, on the actor's thread.
@@ -279,8 +282,11 @@ class Child:
                 self._attempt = attempt
                 if delay_ns:
                     self._arm(delay_ns)
-                wait = f"in {_text(delay_ns)}" if delay_ns else "at once"
-                logger.warning("%s failed: %s; attempt %d %s", self.spec.id, reason, attempt, wait)
+                more = self._means.throttle.passes(self.spec.id)
+                if more is not None:
+                    wait = f"in {_text(delay_ns)}" if delay_ns else "at once"
+                    text = "%s failed: %s; attempt %d %s%s"
+                    logger.warning(text, self.spec.id, reason, attempt, wait, more)
                 self._move(Trigger.FAIL)
                 if self.parent is not None and reason is not None:
                     self.parent.on_crash(self, reason)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from hosts.throttle import Throttle
 from hosts.timers import Timers
 from runtime.backoff import Rng
 from runtime.config.start_order import start_order
@@ -43,7 +44,7 @@ class Tree:
         run: Callable[[str, Callable[[], None]], None],
         moved: Callable[[Child, State], None],
     ) -> None:
-        self._means = Means(timers, rng, post, run, self._touch, moved)
+        self._means = Means(timers, rng, post, Throttle(timers.clock), run, self._touch, moved)
         self._touched: dict[Child, None] = {}
         #: By id, each behind what it waits for.
         self.children: dict[str, Child] = {}

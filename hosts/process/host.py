@@ -21,6 +21,7 @@ from hosts.process.python import PythonProcesses
 from hosts.process.results import Result, Results
 from hosts.process.vms import Home, Vms, put
 from hosts.process.worker import Loss, ProcessWorker
+from hosts.throttle import Throttle
 from hosts.timers import Timers
 from runtime import commands as c
 from runtime import inputs
@@ -99,6 +100,7 @@ class ProcessHost:
             self._vms.new_prefix(), self._python_targets, self._router, self._clients, self._calls,
             self._timers.clock, self._inbox, self._ended, self._left,
         )  # fmt: skip
+        self._throttle = Throttle(timers.clock)
         self._stopping = threading.Event()
         self._emptied = threading.Event()
 
@@ -326,7 +328,7 @@ class ProcessHost:
     def _ended(self, command: c.Ended) -> None:
         self._router.names.release(command.pid)
         if not command.ok:
-            effects.log_failure(command)
+            effects.log_failure(command, self._throttle)
         result = Result(command.ok, command.value)
         for reply in self._results.add(command.pid, result):
             self._router.answer(reply, command.value, command.ok)
