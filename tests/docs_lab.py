@@ -12,7 +12,7 @@ The fenced blocks of a page are one application, in a folder `shop`:
   `#> text`;
 - in a `sh` block, the lines that begin with `perdure` are run beside the folder, while the node
   runs;
-- a `text` or `json` block is there to be read.
+- a `text`, `json` or `mermaid` block is there to be read.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ HOSTS: Final[list[dict[str, Any]]] = [
     {"name": "processes", "kind": "process.host", "host": {"workers": 1}},
 ]
 KINDS: Final = ("function", "process", "workflow")
-SHOWN_ONLY: Final = ("text", "json")
+SHOWN_ONLY: Final = ("text", "json", "mermaid")
 
 _BLOCK = re.compile(r"^```(\w*)([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _FILE = re.compile(r"(?:#|--) ([\w/]+\.(?:yaml|lua|py))\b")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -35,3 +36,10 @@ def test_the_diagram_has_an_arrow_for_each_entry() -> None:
     assert lines[:2] == ["stateDiagram-v2", "    [*] --> unknown"]
     assert "    stopping --> exited: abandon" in lines
     assert len(lines) == 2 + len(TRANSITIONS)
+
+
+def test_the_diagram_of_the_manual_is_that_of_the_table() -> None:
+    page = Path(__file__).parent.parent / "docs" / "supervision.md"
+    _, _, rest = page.read_text(encoding="utf-8").partition("```mermaid\n")
+    how = "python -c 'from supervision.state import mermaid; print(mermaid())'"
+    assert rest.partition("```")[0] == mermaid(), f"{page} is stale: put in the output of {how}"
