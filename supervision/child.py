@@ -60,6 +60,8 @@ class Child:
         self.spec = spec
         self.state = State.UNKNOWN
         self.goal = Goal.DOWN
+        #: It is about to be replaced or taken out: it is not started, whatever the goal.
+        self.withheld = False
         #: Ties, set by the tree: its supervisor and its place there, None for the root's.
         self.parent: Group | None = None
         self.place = 0
@@ -103,7 +105,7 @@ class Child:
     def startable(self) -> bool:
         """Nothing of its own stands in the way of a start that is wanted."""
         idle = not self.active and not self._calls and self._alarm is None
-        return idle and self.goal is Goal.UP
+        return idle and self.goal is Goal.UP and not self.withheld
 
     @property
     def stoppable(self) -> bool:

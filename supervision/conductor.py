@@ -63,6 +63,11 @@ class _Swap:
     #: Ids of what was wanted up, and is to come back.
     wanted: list[str]
 
+    @property
+    def clear(self) -> bool:
+        """All are down."""
+        return not any(each.active or each.leaving for each in self.leaving)
+
 
 class Conductor:
     """Args: see `Tree`; `on_transition` is called on the thread that hands in the messages."""
@@ -116,7 +121,7 @@ class Conductor:
 
     def _go_on(self) -> None:
         self.tree.settle()
-        while self._swap is not None and not any(each.leaving for each in self._swap.leaving):
+        while self._swap is not None and self._swap.clear:
             self._swapped(self._swap)
             self.tree.settle()
             while self._later and self._swap is None:
@@ -233,16 +238,22 @@ class Conductor:
             if each.goal is not Goal.DOWN or (each.state is State.EXITED and each.spec.id in put)
         ]
         for child in leaving:
+            child.withheld = True
             child.aim(Goal.DOWN)
         self._swap = _Swap(change, leaving, wanted)
 
     def _swapped(self, swap: _Swap) -> None:
         """What the change concerns is down: carry it out, and bring back what was up."""
         self._swap, change = None, swap.change
+        # Supervisors that were started meanwhile want theirs up, too.
+        raised = [each.spec.id for each in swap.leaving if each.goal is not Goal.DOWN]
         before = self.tree.children
         self.tree.replace(change.put, change.drop)
         children = self.tree.children
-        concerned = dict.fromkeys(children[each] for each in swap.wanted if each in children)
+        for child in children.values():
+            child.withheld = False
+        wanted = [*swap.wanted, *raised]
+        concerned = dict.fromkeys(children[each] for each in wanted if each in children)
         for spec, _ in change.put:
             child = children[spec.id]
             new = spec.id not in before and spec.auto_start and self._begun
@@ -260,6 +271,8 @@ class Conductor:
         """Nothing comes of a change under way, nor of what waits behind it."""
         waiting, self._later = self._later, []
         if self._swap is not None:
+            for child in self._swap.leaving:
+                child.withheld = False
             waiting.insert(0, self._swap.change)
             self._swap = None
         for each in waiting:

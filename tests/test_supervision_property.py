@@ -12,7 +12,7 @@ import random
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runtime.errors import Kind, PerdureError
@@ -108,6 +108,9 @@ def compare(lab: Lab, model: Model, told: object, was_broken: bool) -> None:
 
 
 @settings(max_examples=300, deadline=None)
+@example(20629)  # somebody starts the child of a supervisor that stops
+@example(228795)  # a stop that was given up comes back when its supervisor is not up
+@example(43686)  # a supervisor starts its children while one of them is replaced
 @given(SEEDS)
 def test_nothing_is_started_twice_or_out_of_order_and_all_comes_up(seed: int) -> None:
     rng = random.Random(seed)
