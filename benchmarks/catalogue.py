@@ -6,6 +6,7 @@ from typing import Final
 
 from benchmarks.boot import BOOT
 from benchmarks.calls import CALLS
+from benchmarks.dormant import DORMANT
 from benchmarks.figures import Benchmark
 from benchmarks.idle import IDLE
 from benchmarks.messages import CROSS_VM, FAN_OUT
@@ -27,6 +28,7 @@ ALL: Final[dict[str, Benchmark]] = {
         SEQUENTIAL,
         EMPTY,
         SIGNALED,
+        DORMANT,
         BOOT,
         RESTARTS,
         MANY,

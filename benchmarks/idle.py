@@ -50,7 +50,7 @@ _VM: Final = "memory in the VM of each"
 _TOTAL: Final = "growth of the node"
 
 
-def _resident() -> int:
+def resident() -> int:
     """Bytes of this process that are in memory."""
     statm = Path("/proc/self/statm")
     if statm.exists():
@@ -65,11 +65,11 @@ def _measure(node: Node, count: int) -> Round:
 
     result("bench:parent", 10)
     gc.collect()
-    in_vm, resident = result("bench:memory"), _resident()
+    in_vm, before = result("bench:memory"), resident()
     begin = time.perf_counter()
     result("bench:parent", count)
     seconds = time.perf_counter() - begin
-    grown = _resident() - resident
+    grown = resident() - before
     return {
         _SPAWNS: count / seconds,
         _RESIDENT: grown / count,
