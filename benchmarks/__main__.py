@@ -48,6 +48,8 @@ def main(names: tuple[str, ...], as_json: bool, quick: bool, folder: Path) -> No
     console.width = max(console.width, 160)
     console.print(_heading(facts), highlight=False)
     console.print(report.table(results, quick=quick))
+    for note in report.notes(results):
+        console.print(note, highlight=False)
 
 
 def _heading(facts: dict[str, Any]) -> str:

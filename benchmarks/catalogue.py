@@ -6,9 +6,12 @@ from typing import Final
 
 from benchmarks.boot import BOOT
 from benchmarks.calls import CALLS
+from benchmarks.channels import CHANNELS
 from benchmarks.dormant import DORMANT
 from benchmarks.figures import Benchmark
 from benchmarks.idle import IDLE
+from benchmarks.links import LINKS
+from benchmarks.lua_work import LUA_WORK
 from benchmarks.messages import CROSS_VM, FAN_OUT
 from benchmarks.ring import PING_PONG, RING
 from benchmarks.sequential import SEQUENTIAL
@@ -23,6 +26,9 @@ ALL: Final[dict[str, Benchmark]] = {
         CROSS_VM,
         FAN_OUT,
         CALLS,
+        CHANNELS,
+        LINKS,
+        LUA_WORK,
         IDLE,
         ROUND_TRIPS,
         SEQUENTIAL,

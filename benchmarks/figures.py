@@ -24,20 +24,50 @@ class Goal(NamedTuple):
         return value >= self.limit if self.at_least else value <= self.limit
 
 
+class Peer(NamedTuple):
+    """Another program that does the same, where it is installed.
+
+    Attributes:
+        name: as people read it.
+        note: what a reader must know of it, as what it has on disk when it says so.
+        needs: what installs it.
+        present: whether it is installed.
+    """
+
+    name: str
+    note: str
+    needs: str
+    present: Callable[[], bool]
+
+    def of(self, series: str) -> str:
+        """The name of its series beside one of ours; a round without it was made without it."""
+        return f"{series}: {self.name}"
+
+
 class Figure(NamedTuple):
     """One line of the table.
 
     Attributes:
         series: name of the series, as people read it.
         unit: of the series and its peer.
-        peer: the series it is divided by, round by round; "" for none.
+        peer: what it is divided by, round by round: another series, or a program; "" for none.
         goal: holds for the full size only.
     """
 
     series: str
     unit: str
-    peer: str = ""
+    peer: str | Peer = ""
     goal: Goal | None = None
+
+    @property
+    def divisor(self) -> str:
+        """The series of the peer; "" for none."""
+        return self.peer.of(self.series) if isinstance(self.peer, Peer) else self.peer
+
+    @property
+    def beside(self) -> str:
+        """The peer as people read it; "" for none."""
+        return self.peer.name if isinstance(self.peer, Peer) else self.peer
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +109,10 @@ class Result(NamedTuple):
     """A figure as measured.
 
     Attributes:
-        peer: values of the peer, None without one.
-        ratio: own value by the peer's of the same round, None without a peer.
-        met: whether the goal is met; None without one, and where the size was not the full one.
+        peer: values of the peer, None without one and where it is not installed.
+        ratio: own value by the peer's of the same round, None without such.
+        met: whether the goal is met; None where there is nothing to judge: no goal, a size that
+            was not the full one, a peer that is not installed.
     """
 
     benchmark: str
@@ -95,11 +126,13 @@ class Result(NamedTuple):
 def result(benchmark: str, figure: Figure, rounds: Sequence[Round], *, full: bool) -> Result:
     """Sum up what the rounds of a benchmark say about one of its figures."""
     own = [each[figure.series] for each in rounds]
-    judged = summary = Spread.of(own)
+    summary = Spread.of(own)
     peer = ratio = None
+    judged: Spread | None = summary
     if figure.peer:
-        others = [each[figure.peer] for each in rounds]
-        peer = Spread.of(others)
-        judged = ratio = Spread.of([a / b for a, b in zip(own, others, strict=True)])
-    met = figure.goal.met(judged.median) if figure.goal and full else None
+        others = [each[figure.divisor] for each in rounds if figure.divisor in each]
+        peer = Spread.of(others) if others else None
+        ratios = [a / b for a, b in zip(own, others, strict=True)] if others else []
+        judged = ratio = Spread.of(ratios) if ratios else None
+    met = figure.goal.met(judged.median) if figure.goal and judged and full else None
     return Result(benchmark, figure, summary, peer, ratio, met)

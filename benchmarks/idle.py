@@ -20,6 +20,7 @@ from typing import Final, cast
 
 from benchmarks import nodes
 from benchmarks.figures import Benchmark, Figure, Goal, Round
+from benchmarks.peers import erlang
 from supervision import Node
 
 _APPLICATION: Final = """
@@ -87,7 +88,11 @@ def _prepare(size: int, folder: Path) -> Iterator[Callable[[], Round]]:
         own = folder / str(next(numbers))
         own.mkdir()
         command = [sys.executable, "-m", "benchmarks.idle", str(size), str(own)]
-        return cast(Round, json.loads(subprocess.check_output(command, cwd=_ROOT)))
+        values = cast(dict[str, float], json.loads(subprocess.check_output(command, cwd=_ROOT)))
+        if peer := erlang.measure("spawn", size):
+            values[erlang.ERLANG.of(_SPAWNS)] = peer["spawned"]
+            values[erlang.ERLANG.of(_RESIDENT)] = peer["bytes"]
+        return values
 
     yield measure
 
@@ -95,8 +100,10 @@ def _prepare(size: int, folder: Path) -> Iterator[Callable[[], Round]]:
 IDLE: Final = Benchmark(
     "idle processes",
     (
-        Figure(_SPAWNS, "processes/s"),
-        Figure(_RESIDENT, "bytes"),
+        Figure(_SPAWNS, "processes/s", goal=Goal(50_000, at_least=True)),
+        Figure(_SPAWNS, "processes/s", erlang.ERLANG),
+        Figure(_RESIDENT, "bytes", goal=Goal(4096, at_least=False)),
+        Figure(_RESIDENT, "bytes", erlang.ERLANG),
         Figure(_VM, "bytes"),
         Figure(_TOTAL, "MB", goal=Goal(600, at_least=False)),
     ),

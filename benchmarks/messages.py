@@ -14,6 +14,7 @@ from typing import Final
 
 from benchmarks import nodes
 from benchmarks.figures import Benchmark, Figure, Goal, Round
+from benchmarks.peers import erlang
 from benchmarks.ring import plain
 
 _APPLICATION: Final = """
@@ -126,6 +127,8 @@ def _fan_out(size: int, folder: Path) -> Iterator[Callable[[], Round]]:
                 begin = time.perf_counter()
                 fan.ask("go")
                 values[series] = (time.perf_counter() - begin) * 1e3
+            for value in erlang.measure("fan", size).values():
+                values[erlang.ERLANG.of(_FAN)] = value
             return values
 
         yield measure
@@ -141,7 +144,7 @@ CROSS_VM: Final = Benchmark(
 
 FAN_OUT: Final = Benchmark(
     "fan-out to 10 k, with answers",
-    (Figure(_FAN, "ms"), Figure(_FAN_ACROSS, "ms")),
+    (Figure(_FAN, "ms", erlang.ERLANG), Figure(_FAN_ACROSS, "ms")),
     full=10_000,
     quick=50,
     prepare=_fan_out,

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.figures import Goal, Result, Spread
+from benchmarks.figures import Goal, Peer, Result, Spread
 
 
 def table(results: list[Result], *, quick: bool) -> Table:
@@ -27,7 +27,7 @@ def table(results: list[Result], *, quick: bool) -> Table:
         shown.add_row(
             each.benchmark if each.benchmark != last[0] else "",
             *_own(each, repeated=last == (each.benchmark, figure.series)),
-            f"{number(each.peer.median)} {figure.peer}" if each.peer else "",
+            _peer(each),
             f"{number(each.ratio.median)}x ({_range(each.ratio)})" if each.ratio else "",
             _goal(figure.goal, ratio=bool(figure.peer)),
             {True: "[green]met", False: "[red]missed", None: ""}[each.met],
@@ -44,7 +44,7 @@ def document(results: list[Result], facts: dict[str, Any], *, quick: bool) -> st
             "figure": each.figure.series,
             "unit": each.figure.unit,
             "perdure": each.own._asdict(),
-            "peer": each.figure.peer or None,
+            "peer": each.figure.beside or None,
             "of the peer": each.peer._asdict() if each.peer else None,
             "ratio": each.ratio._asdict() if each.ratio else None,
             "goal": _goal(each.figure.goal, ratio=bool(each.figure.peer)) or None,
@@ -52,7 +52,25 @@ def document(results: list[Result], facts: dict[str, Any], *, quick: bool) -> st
         }
         for each in results
     ]
-    return json.dumps({"quick": quick, "surroundings": facts, "figures": figures}, indent=2)
+    found = {"quick": quick, "surroundings": facts, "notes": notes(results), "figures": figures}
+    return json.dumps(found, indent=2)
+
+
+def notes(results: list[Result]) -> list[str]:
+    """What a reader must know of the programs that stand beside ours."""
+    peers = {each.figure.peer for each in results if isinstance(each.figure.peer, Peer)}
+    return [
+        f"{each.name}: {each.note}"
+        if each.present()
+        else f"{each.name} was left out, for it is not installed: {each.needs}"
+        for each in sorted(peers, key=lambda peer: peer.name)
+    ]
+
+
+def _peer(result: Result) -> str:
+    if result.peer is None:
+        return f"no {result.figure.beside} here" if result.figure.peer else ""
+    return f"{number(result.peer.median)} {result.figure.beside}"
 
 
 def _own(result: Result, *, repeated: bool) -> tuple[str, str, str]:
@@ -77,4 +95,4 @@ def _range(spread: Spread) -> str:
 def _goal(goal: Goal | None, *, ratio: bool) -> str:
     if goal is None:
         return ""
-    return f"{'>=' if goal.at_least else '<='} {goal.limit:,.0f}{'x' if ratio else ''}"
+    return f"{'>=' if goal.at_least else '<='} {number(goal.limit)}{'x' if ratio else ''}"

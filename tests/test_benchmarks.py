@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import report
 from benchmarks.catalogue import ALL
-from benchmarks.figures import Figure, Goal, Spread, result
+from benchmarks.figures import Figure, Goal, Peer, Spread, result
 from benchmarks.runner import run
 from benchmarks.surroundings import file_system, warnings
 
@@ -24,9 +24,13 @@ def test_runs_with_a_tiny_size(name: str, tmp_path: Path) -> None:
     for each in results:
         # Memory of a few processes can vanish in what the allocator had at hand.
         assert math.isfinite(each.own.median)
-        assert (each.ratio is None) == (each.figure.peer == "")
+        assert (each.ratio is None) == (not _is_there(each.figure.peer))
         assert each.met is None
     assert list(tmp_path.iterdir()) == []
+
+
+def _is_there(peer: str | Peer) -> bool:
+    return peer.present() if isinstance(peer, Peer) else peer != ""
 
 
 def test_the_command_prints_json(tmp_path: Path) -> None:
@@ -57,6 +61,19 @@ def test_a_goal_is_on_the_ratio_where_there_is_a_peer(figure: Figure, met: bool 
     assert found.ratio == (Spread(1, 15, 20) if figure.peer else None)
     assert found.met is met
     assert result("some", figure, ROUNDS, full=False).met is None
+
+
+@pytest.mark.parametrize("present", [True, False])
+def test_a_peer_that_is_not_installed_is_left_out_and_said_so(present: bool) -> None:
+    peer = Peer("Other", "syncs each commit", 'pip install "perdure[bench]"', lambda: present)
+    figure = Figure("ours", "m/s", peer, Goal(15, at_least=True))
+    values = {peer.of("ours"): 2.0} if present else {}
+    found = result("some", figure, [{"ours": 40.0, **values}], full=True)
+    assert found.ratio == (Spread(20, 20, 20) if present else None)
+    assert found.met is (True if present else None)
+    (note,) = report.notes([found])
+    assert ("syncs each commit" in note) is present
+    assert ("perdure[bench]" in note) is not present
 
 
 @pytest.mark.parametrize(
