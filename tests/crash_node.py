@@ -24,6 +24,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from hosts.durable import keys
 from journal import faults
 from runtime.clock import SystemClock
 from runtime.codec import decode
@@ -106,6 +107,12 @@ class Session:
 
     def processes(self) -> list[dict[str, Any]]:
         return self.node.processes()
+
+    def noted(self, run: int, seq: int) -> bool:
+        """Whether the journal notes that a start request has brought its messages."""
+        (journal, *_) = {host.journal for host in self.node.workflow_hosts()}
+        key = keys.of_start(journal.journal_id, (journal.journal_id, run, seq))
+        return bool(journal.dedupe(key.encode()))
 
     def workflows(self, where: str) -> list[dict[str, Any]]:
         return self.node.workflows(where)

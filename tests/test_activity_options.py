@@ -55,6 +55,14 @@ def beats(name):
         time.sleep(0.005)
     return done
 
+def hurries(name):
+    from runtime.api import heartbeat
+    if ctx.get("activity.attempt") > 1:
+        return ctx.get("activity.heartbeat")
+    for beat in range(1, 51):
+        heartbeat(beat)
+    raise PerdureError("Unavailable", "again")
+
 def ticks(name):
     from runtime.api import heartbeat
     beats = 0
@@ -81,7 +89,7 @@ def tidies(name):
             time.sleep(0.005)
         return "tidied"
 """
-TARGETS = ("fails", "beats", "ticks", "knows", "tidies")
+TARGETS = ("fails", "beats", "hurries", "ticks", "knows", "tidies")
 ENTRIES = """
 - name: narrow
   kind: workflow.host
@@ -270,6 +278,12 @@ def test_a_silent_attempt_times_out_and_the_next_one_learns_how_far_it_came(
     check_journal(app)
     assert calls(app, "b") == [[0], [1], [2]]
     assert kinds.count("activity_attempt") == 2
+
+
+def test_the_last_of_many_heartbeats_counts(app: Path) -> None:
+    with NodeProcess(app) as node:
+        options = {"activity.retry_policy": FAST}
+        assert node.result(node.spawn("app:call", HOST, "app:hurries", options, "h")) == 50
 
 
 def test_heartbeats_keep_an_attempt_alive(app: Path) -> None:

@@ -52,6 +52,7 @@ _ANYWHERE = {
       end)}}""",
     "version": 'out[#out + 1] = workflow.version("change {n}", 1, {n})',
     "log": 'print("number {n}")',
+    "attrs": "out[#out + 1] = workflow.attrs({{search = {{n = {n}}}, memo = {{n = {n}}}}})",
 }
 #: Statements that only the main coroutine may make, so that their results do not race.
 _MAIN = {

@@ -8,12 +8,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-import msgpack
-
-from hosts.calls import Calls, Cancel
+from hosts.calls import Calls
+from hosts.durable.attempts import Attempt, Key, activity_context, check_id, result_record
 from hosts.durable.execution import Activity, Execution
 from hosts.durable.flight import Flight
-from hosts.durable.options import ActivityOptions, RetryPolicy, activity_options, option
+from hosts.durable.options import ActivityOptions, RetryPolicy, activity_options
 from hosts.durable.places import Places
 from hosts.durable.records import Record
 from hosts.limits import Limits
@@ -27,10 +26,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_RESULT_RECORDS: Final = {
-    Kind.TIMEOUT: "activity_timed_out",
-    Kind.CANCELED: "activity_cancelled",
-}
 ATTEMPT_BEFORE: Final = faults.declare("host.attempt.before")
 ATTEMPT_AFTER: Final = faults.declare("host.attempt.after")
 
@@ -38,31 +33,6 @@ ATTEMPT_AFTER: Final = faults.declare("host.attempt.after")
 POISON_BOOTS: Final = 3
 #: How often an activity looks for a worker that serves its task queue, ns.
 _LOOK_NS: Final = 1_000_000_000
-
-#: Run and number of an activity.
-Key = tuple[int, int]
-
-
-def _nothing() -> None:
-    """What there is to do where nothing is."""
-
-
-class _Attempt:
-    """An attempt that is under way.
-
-    Attributes:
-        leave: gives its place back.
-        writing: heartbeat details are on their way to the disk.
-        unwritten: later details, that wait for these.
-    """
-
-    __slots__ = ("cancel", "leave", "unwritten", "writing")
-
-    def __init__(self, leave: Callable[[], None]) -> None:
-        self.cancel: Cancel = _nothing
-        self.leave = leave
-        self.writing = False
-        self.unwritten: bytes | None = None
 
 
 class Activities:
@@ -89,7 +59,7 @@ class Activities:
         self._default_retry = default_retry
         self._lender_of = lender_of
         self.places = Places(limit)
-        self._under_way: dict[Key, _Attempt] = {}
+        self._under_way: dict[Key, Attempt] = {}
         #: Options of calls that give none, by function.
         self._plain_options: dict[str, ActivityOptions] = {}
         self._plain_of = self._deployed.registry
@@ -103,7 +73,7 @@ class Activities:
         key = (execution.run, seq)
         try:
             options = self._options(activity)
-            _check_id(execution, seq, options)
+            check_id(execution, seq, options)
         except PerdureError as error:
             self._result(key, False, encode(error))
             return
@@ -163,7 +133,7 @@ class Activities:
     ) -> None:
         """Start an attempt that has a place."""
         key, activity = (execution.run, seq), execution.activities[seq]
-        attempt = self._under_way[key] = _Attempt(leave)
+        attempt = self._under_way[key] = Attempt(leave)
         done = partial(self._done, key, attempt)
         try:
             options = self._options(activity)
@@ -234,7 +204,7 @@ class Activities:
             return None
         return activity.scheduled + options.schedule_to_close - self._shard.deadlines.wall()
 
-    def _beaten(self, key: Key, attempt: _Attempt, details: Any) -> None:
+    def _beaten(self, key: Key, attempt: Attempt, details: Any) -> None:
         """A heartbeat, on the function's thread; raises PerdureError for details that cannot be
         kept."""
         if details is not None:
@@ -242,28 +212,30 @@ class Activities:
             self._shard.parts.payload_limit.check("heartbeat details", kept)
             self._shard.post(partial(self._keep, key, attempt, kept))
 
-    def _keep(self, key: Key, attempt: _Attempt, details: bytes) -> None:
+    def _keep(self, key: Key, attempt: Attempt, details: bytes) -> None:
         """Journal heartbeat details for the next attempt; of many at once the last."""
-        if attempt.writing:
-            attempt.unwritten = details
-            return
         execution = self._shard.runs.find_run(key[0])
         activity = execution.activities.get(key[1]) if execution is not None else None
-        if execution is None or activity is None or self._under_way.get(key) is not attempt:
+        if activity is None or self._under_way.get(key) is not attempt:
             return
         activity.details = details
+        if attempt.writing:
+            attempt.unwritten = True
+            return
         attempt.writing = True
         unit = Unit()
         unit.put_activity(*key, activity.row())
         self._shard.submit_then(unit, key[0], partial(self._kept, key, attempt))
 
-    def _kept(self, key: Key, attempt: _Attempt) -> None:
+    def _kept(self, key: Key, attempt: Attempt) -> None:
         attempt.writing = False
-        later, attempt.unwritten = attempt.unwritten, None
-        if later is not None:
-            self._keep(key, attempt, later)
+        execution = self._shard.runs.find_run(key[0])
+        activity = execution.activities.get(key[1]) if execution is not None else None
+        if attempt.unwritten and activity is not None and activity.details is not None:
+            attempt.unwritten = False
+            self._keep(key, attempt, activity.details)
 
-    def _done(self, key: Key, attempt: _Attempt, ok: bool, value: bytes) -> None:
+    def _done(self, key: Key, attempt: Attempt, ok: bool, value: bytes) -> None:
         if self._under_way.get(key) is not attempt:
             return
         faults.point(ATTEMPT_AFTER)
@@ -283,7 +255,7 @@ class Activities:
             ok, value = self._shard.parts.payload_limit.of_result(activity.record[2], ok, value)
             delay = None if ok else self._delay(activity, decode(value))
             if delay is None:
-                self._shard.touch(execution, _result(seq, ok, value))
+                self._shard.touch(execution, result_record(seq, ok, value))
             else:
                 again = partial(self._shard.post, partial(self._retry, key, activity.attempt))
                 self._shard.deadlines.after(delay, again)
@@ -380,46 +352,5 @@ class Activities:
         self.places.clear()
 
 
-def activity_context(
-    context: bytes | None,
-    key: str,
-    attempt: int,
-    details: bytes | None = None,
-    own_id: str | None = None,
-) -> bytes:
-    """The context of an attempt: what the run handed on, and what the function is told of
-    itself: `activity.key`, `activity.attempt`, and where there are such `activity.id` and
-    `activity.heartbeat`, the details of the last heartbeat of earlier attempts."""
-    values: dict[str, Any] = {"activity.attempt": attempt, "activity.key": key}
-    if context is None and details is None and own_id is None:
-        # Canonical as it stands, the keys being in order; encode() would take ten times as long.
-        return bytes(msgpack.packb(values))
-    if details is not None:
-        values["activity.heartbeat"] = decode(details)
-    if own_id is not None:
-        values["activity.id"] = own_id
-    inherited = None if context is None else decode(context)
-    return encode({**inherited, **values} if isinstance(inherited, dict) else values)
-
-
-def _check_id(execution: Execution, seq: int, options: ActivityOptions) -> None:
-    """Raises PerdureError ALREADY_EXISTS when an earlier activity that is pending has the id."""
-    if options.id is None:
-        return
-    for other, activity in execution.activities.items():
-        raw = activity.record[4]
-        if other < seq and raw is not None:
-            given = decode(raw)
-            if isinstance(given, dict) and option(given, "activity.id") == options.id:
-                text = f'activity.id "{options.id}" is that of activity {other}, which is pending'
-                raise PerdureError(Kind.ALREADY_EXISTS, text, False)
-
-
 def _least(*values: int | None) -> int | None:
     return min((each for each in values if each is not None), default=None)
-
-
-def _result(seq: int, ok: bool, value: bytes) -> Record:
-    if ok:
-        return ["activity_completed", seq, value]
-    return [_RESULT_RECORDS.get(decode(value).kind, "activity_failed"), seq, value]

@@ -86,12 +86,9 @@ class Arrivals:
         watching = verb in ("monitor", "unmonitor", "link", "unlink")
         runs = self._shard.runs
         look_up = runs.unfinished if watching else runs.to_end if verb == "terminate" else runs.find
-        execution = look_up(workflow_id)
+        # A run that is looked up to be ended is in memory without its code, so it has to be.
+        execution = look_up(workflow_id) if self._came_from(workflow_id, origin) else None
         router = self._shard.parts.router
-        if execution is not None and origin is not None:
-            row = execution.row
-            if (self._shard.journal.journal_id, row.parent, row.parent_seq) != origin:
-                execution = None
         if verb in ("monitor", "link") and execution is None:
             end = self._shard.runs.end_of(workflow_id)
             if end is None:
@@ -112,6 +109,14 @@ class Arrivals:
         else:
             self._shard.endings.watch(execution.run, verb, sender)
             router.answer(ack)
+
+    def _came_from(self, workflow_id: str, origin: str | Origin | None) -> bool:
+        if origin is None:
+            return True
+        row = self._shard.runs.row_of(workflow_id)
+        return row is not None and origin == (
+            self._shard.journal.journal_id, row.parent, row.parent_seq
+        )  # fmt: skip
 
     def named(self, workflow_id: str, name: str, ack: ReplyTo | None) -> None:
         """A process gives an open workflow a name."""
@@ -168,7 +173,7 @@ class Arrivals:
                 self._shard.touch(execution, ["child_started", seq, True, encode(pid)])
             self._shard.touch(execution, ["child_ended", seq, ok, value, pid, by_exec, at])
             execution.unit.del_outbox(child, 0)
-        elif (heir := self._shard.chain.latest(run)) is not None and heir.run != run:
+        elif (heir := self._shard.chain.heir(run)) is not None and heir.run != run:
             # Its parent goes on as new.
             ended: Record = ["child_ended", seq, ok, value, pid, False, at]
             self._shard.touch(heir, ["event", records.exit_event(ended)])

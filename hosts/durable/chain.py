@@ -80,14 +80,22 @@ class Chain:
             logger.error("%s does not go on: %s", execution.pid, error)
             return None
 
-    def latest(self, run: int) -> Execution | None:
-        """The open run that an upgraded one has become; None when that has ended."""
+    def heir(self, run: int) -> Execution | None:
+        """The open run that an upgraded one has become; None when there is none."""
         runs = self._shard.runs
         row = runs.row_of_run(run)
         while row is not None and row.status == "continued":
-            run = (row.extra or {})["next"]
+            run = (row.extra or {}).get("next", 0)
             row = runs.row_of_run(run)
         return runs.find_run(run)
+
+    def last(self, run: int) -> tuple[int, Execution | None]:
+        """The last of the runs that go on for one another, and it in memory if it is open."""
+        runs = self._shard.runs
+        row = runs.row_of_run(run)
+        while row is not None and (following := (row.extra or {}).get("next")):
+            run, row = following, runs.row_of_run(following)
+        return run, runs.find_run(run)
 
     def _follow(self, following: Beginning, unit: Unit) -> Execution:
         """Put the start of a successor into the unit that ends its predecessor."""

@@ -210,7 +210,7 @@ class Execution:
             unit.del_outbox(self.run, seq)
             if request[0] == "message_sent":
                 unit.del_dedupe(keys.of_send(self.run, seq).encode())
-            elif request[0] == "child_requested" and request[9]:
+            elif request[0] == "child_requested":
                 unit.del_dedupe(keys.of_start("", ("", self.run, seq)).encode())
         return request
 

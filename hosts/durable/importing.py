@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from hosts.durable import keys, replay
+from hosts.durable import attributes, keys, replay
 from hosts.durable.execution import Execution
 from hosts.durable.readable import Imported
 from journal.journal import Journal
@@ -22,7 +22,9 @@ def unit_of(journal: Journal, imported: Imported) -> tuple[int, Unit]:
     workflow id has an open one; CONFLICT for an open run that has asked for children, which would
     answer to the run in the journal that it came from.
     """
-    row = imported.row._replace(parent=0, parent_seq=0)
+    # What follows on it is a run of the journal that it comes from, under a number of that.
+    extra = {name: each for name, each in (imported.row.extra or {}).items() if name != "next"}
+    row = imported.row._replace(parent=0, parent_seq=0, extra=extra or None)
     if any(known.run_id == row.run_id for _, known in journal.runs(on_bad=lambda error: None)):
         raise PerdureError(Kind.ALREADY_EXISTS, f"run {row.run_id} is in this journal already")
     current = journal.run_of(row.workflow_id)
@@ -35,6 +37,7 @@ def unit_of(journal: Journal, imported: Imported) -> tuple[int, Unit]:
     replay.restore(execution, imported.records, imported.activities)
     unit = Unit()
     unit.put_run(number, row)
+    attributes.index(number, {}, attributes.search_of(row), unit)
     if known is None or row.is_open or row.started_ns > known.started_ns:
         unit.put_id(row.workflow_id, number)
     for start in range(0, len(imported.records), _PAGE):
@@ -56,7 +59,11 @@ def unit_of(journal: Journal, imported: Imported) -> tuple[int, Unit]:
 def _pend(execution: Execution, unit: Unit) -> None:
     """The rows by which a boot finds what an open run waits for."""
     requests = execution.requests.values()
-    if execution.children or any(each[0] == "child_requested" for each in requests):
+    if (
+        execution.children
+        or execution.inherited
+        or any(each[0] == "child_requested" for each in requests)
+    ):
         raise PerdureError(
             Kind.CONFLICT,
             f"{execution.row.workflow_id} waits for children, which belong to the journal that it "

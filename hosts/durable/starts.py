@@ -43,11 +43,15 @@ class Starts:
             acks = [(reply, encode(self._pid(first)))] if reply is not None else []
             self._shard.submit(Unit(), Flight(0, acks))
             return
+        if (joined := self._joined(request)) is not None:
+            self._joined_before(request, pid, joined)
+            return
         current = self._shard.runs.find(workflow_id)
         row = self._shard.runs.row_of(workflow_id)
         if row and parent is not None and (row.parent, row.parent_seq) == parent[1:]:
             # Asked for before a crash: it is there.
-            self._is_there(request, pid, workflow_id, parent, current)
+            acks = [(reply, encode(pid))] if reply is not None else []
+            self._shard.submit(Unit(), Flight(0, acks))
             return
         if current is not None:
             if options.conflict == "terminate_existing":
@@ -58,7 +62,7 @@ class Starts:
                 self._refuse(request, pid, f"workflow {workflow_id} is running")
                 return
             else:
-                self._is_there(request, pid, workflow_id, None, current)
+                self._join(request, pid, current)
                 return
         elif row and (
             options.reuse == "reject_duplicate"
@@ -103,31 +107,21 @@ class Starts:
             self._shard.endings.expect(execution.run, request)
         self._shard.wake(execution)
 
-    def _is_there(
-        self,
-        request: SpawnRequest,
-        pid: str,
-        workflow_id: str,
-        parent: tuple[str, int, int] | None,
-        current: Execution | None,
-    ) -> None:
-        """Answer a start request with a run that exists; only once that run is on disk."""
+    def _join(self, request: SpawnRequest, pid: str, current: Execution) -> None:
+        """A start request gets the run that is open; the answer goes out once that is on disk."""
         start = request.start
         acks = [(reply, encode(pid))] if (reply := start.get("reply")) is not None else []
-        joins = current is not None and current.starting
-        if current is not None and parent is None:
-            self._shard.endings.expect(current.run, request)
-            if start.get("messages") and not self._delivered(request):
-                joins = True
-                for topic, args in start["messages"]:
-                    self._shard.touch(current, ["message", topic, start.get("parent", ""), args])
-                if request.parent is not None:
-                    # One transaction with the messages, so that they come once.
-                    current.unit.put_dedupe(self._origin(request.parent), True)
-        unit = current.unit if current is not None and joins else Unit()
+        messages = start.get("messages", ())
+        self._shard.endings.expect(current.run, request)
+        for topic, args in messages:
+            self._shard.touch(current, ["message", topic, start.get("parent", ""), args])
+        # Messages, and the note that the request was answered so, are one transaction.
+        together = bool(messages) or current.starting
+        unit = current.unit if together else Unit()
+        if request.parent is not None:
+            unit.put_dedupe(self._origin(request.parent), current.run)
         if request.key is not None:
-            self._remember(request.key, workflow_id, unit)
-        if current is not None and request.key is not None:
+            self._remember(request.key, current.row.workflow_id, unit)
             # The history names the key, so that it can be forgotten with the run.
             again: Record = ["started_again", request.key]
             if current.starting:
@@ -135,16 +129,37 @@ class Starts:
             else:
                 unit.append(current.run, [again])
                 current.count([again])
-        if current is not None and joins:
+        if together:
             current.acks += acks
         else:
-            self._shard.submit(unit, Flight(current.run if current is not None else 0, acks))
+            self._shard.submit(unit, Flight(current.run, acks))
 
-    def _delivered(self, request: SpawnRequest) -> bool:
-        """Whether a request of a run, made again after a crash, has brought its messages."""
+    def _joined(self, request: SpawnRequest) -> int | None:
+        """The run that a request of a run got before a crash, where that was there before it."""
         if request.parent is None:
-            return False
-        return bool(self._shard.journal.dedupe(self._origin(request.parent)))
+            return None
+        run: int | None = self._shard.journal.dedupe(self._origin(request.parent))
+        return run
+
+    def _joined_before(self, request: SpawnRequest, pid: str, joined: int) -> None:
+        """Answer a request that is made again with what it got, which may have ended since."""
+        router, start = self._shard.parts.router, request.start
+        router.answer(start.get("reply"), encode(pid))
+        run, current = self._shard.chain.last(joined)
+        if current is not None:
+            self._shard.endings.expect(run, request)
+            return
+        end = self._shard.runs.end_of_run(run)
+        if end is None:
+            router.refuse(start.get("outcome"), PerdureError(Kind.NOT_FOUND, f"{pid} is gone"))
+            return
+        ok, value = end
+        router.answer(start.get("outcome"), value, ok)
+        watchers = [(each, False) for each in start.get("watchers", ())]
+        watchers += [(each, True) for each in start.get("links", ())]
+        for watcher, linked in watchers:
+            at = self._shard.deadlines.wall()
+            self._shard.outbox.send_exit(watcher, linked, pid, at, ok, value)
 
     def _origin(self, origin: Origin) -> bytes:
         return keys.of_start(self._shard.journal.journal_id, origin).encode()

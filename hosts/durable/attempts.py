@@ -1,0 +1,85 @@
+"""An attempt of an activity: what it is told, what it holds, what becomes of its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgpack
+
+from hosts.calls import Cancel
+from hosts.durable.execution import Execution
+from hosts.durable.options import ActivityOptions, option
+from hosts.durable.records import Record
+from runtime.codec import decode, encode
+from runtime.errors import Kind, PerdureError
+
+_RESULT_RECORDS: Final = {
+    Kind.TIMEOUT: "activity_timed_out",
+    Kind.CANCELED: "activity_cancelled",
+}
+#: Run and number of an activity.
+Key = tuple[int, int]
+
+
+def _nothing() -> None:
+    """What there is to do where nothing is."""
+
+
+class Attempt:
+    """An attempt that is under way.
+
+    Attributes:
+        leave: gives its place back.
+        writing: heartbeat details are on their way to the disk.
+        unwritten: later details wait for these.
+    """
+
+    __slots__ = ("cancel", "leave", "unwritten", "writing")
+
+    def __init__(self, leave: Callable[[], None]) -> None:
+        self.cancel: Cancel = _nothing
+        self.leave = leave
+        self.writing = False
+        self.unwritten = False
+
+
+def activity_context(
+    context: bytes | None,
+    key: str,
+    attempt: int,
+    details: bytes | None = None,
+    own_id: str | None = None,
+) -> bytes:
+    """The context of an attempt: what the run handed on, and what the function is told of
+    itself: `activity.key`, `activity.attempt`, and where there are such `activity.id` and
+    `activity.heartbeat`, the details of the last heartbeat of earlier attempts."""
+    values: dict[str, Any] = {"activity.attempt": attempt, "activity.key": key}
+    if context is None and details is None and own_id is None:
+        # Canonical as it stands, the keys being in order; encode() would take ten times as long.
+        return bytes(msgpack.packb(values))
+    if details is not None:
+        values["activity.heartbeat"] = decode(details)
+    if own_id is not None:
+        values["activity.id"] = own_id
+    inherited = None if context is None else decode(context)
+    return encode({**inherited, **values} if isinstance(inherited, dict) else values)
+
+
+def check_id(execution: Execution, seq: int, options: ActivityOptions) -> None:
+    """Raises PerdureError ALREADY_EXISTS when an earlier activity that is pending has the id."""
+    if options.id is None:
+        return
+    for other, activity in execution.activities.items():
+        raw = activity.record[4]
+        if other < seq and raw is not None:
+            given = decode(raw)
+            if isinstance(given, dict) and option(given, "activity.id") == options.id:
+                text = f'activity.id "{options.id}" is that of activity {other}, which is pending'
+                raise PerdureError(Kind.ALREADY_EXISTS, text, False)
+
+
+def result_record(seq: int, ok: bool, value: bytes) -> Record:
+    if ok:
+        return ["activity_completed", seq, value]
+    return [_RESULT_RECORDS.get(decode(value).kind, "activity_failed"), seq, value]
