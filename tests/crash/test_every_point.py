@@ -46,7 +46,9 @@ local function main(peer)
   local seen = {}
   seen.first = assert(funcs.call("app:effect", "first", 1))
   assert(funcs.call("app:effect", "large", ("x"):rep(70000)))
+  workflow.attrs{search = {stage = "first"}}
   time.sleep("5ms")
+  workflow.attrs{search = {stage = "second"}}
   seen.id = #uuid.v4()
   local unused = time.after("1h")
   assert(process.send(peer, "from order", 1))
