@@ -20,6 +20,7 @@ WORKFLOWS = {
           table.insert(seen, msg:topic() .. " " .. tostring(msg:payload():data()))
         end
     """,
+    "ends": 'if process.inbox():receive():topic() == "fail" then error("told to fail") end',
     "joins": """
         local how = ...
         local with = process.with_context({}):with_name("shared")
@@ -37,6 +38,14 @@ ENTRIES = """
     process.send(pid, "more", "p")
     process.send(pid, "end")
     return process.events():receive().result.value
+- name: linked
+  kind: process.lua
+  source: |
+    process.set_options({trap_links = true})
+    assert(process.link(...))
+    local event = process.events():receive()
+    local err = event.result.error
+    return {event.kind, event.from, err and err:message() or "nothing"}
 - name: starts
   kind: function.lua
   source: |
@@ -123,3 +132,20 @@ def test_a_key_starts_one_workflow_and_brings_its_messages_once(
         return node.result(pid)
 
     assert survive(app, script, *([fault] if fault else []))[0] == ["hello 1"]
+
+
+@pytest.mark.parametrize(
+    ("topic", "kind", "said"),
+    [("end", "pid.exit", "nothing"), ("fail", "pid.link.down", "told to fail")],
+)
+def test_a_process_linked_to_a_workflow_hears_of_any_end(
+    app: Path, topic: str, kind: str, said: str
+) -> None:
+    with NodeProcess(app) as node:
+        pid = node.spawn("app:ends", HOST)
+        linked = node.spawn("app:linked", "app:processes", pid)
+        node.send(linked, "are you linked?")
+        node.send(pid, topic)
+        told = node.result(linked)
+        assert told[:2] == [kind, pid]
+        assert said in told[2]

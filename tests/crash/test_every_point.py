@@ -1,4 +1,4 @@
-"""`kill -9` at every fault point of a workflow with activities, timer, signal, child and a peer.
+"""`kill -9` at every fault point of a workflow with activities, timer, signal, peer and children.
 
 The client is a script that may be begun anew: what it asks for carries ids and keys. A run that is
 killed at a point, and again at the same point while it recovers, must end like one that never was,
@@ -44,6 +44,7 @@ local uuid, workflow = require("uuid"), require("workflow")
 
 local function main(peer)
   local seen = {}
+  workflow.attrs{search = {stage = "first"}}
   seen.first = assert(funcs.call("app:effect", "first", 1))
   assert(funcs.call("app:effect", "large", ("x"):rep(70000)))
   workflow.attrs{search = {stage = "first"}}
@@ -63,6 +64,7 @@ local function main(peer)
   local inbox = process.inbox()
   seen.signals = {inbox:receive().n, inbox:receive().n}
   assert(process.send(peer, "last", 3))
+  workflow.attrs{search = {stage = "last"}}
   seen.last = assert(funcs.call("app:effect", "last", seen.signals))
   return seen
 end
@@ -70,7 +72,8 @@ return {main = main}
 """
 CHILD = """
 local funcs, time = require("funcs"), require("time")
-local function main(how)
+local function main(how, again)
+  if how == "spawned" and not again then process.upgrade(nil, how, true) end
   time.sleep("5ms")
   assert(funcs.call("app:effect", "child", how))
   return {how = how}
@@ -118,8 +121,6 @@ IDLE = {
     f"journal.{step}.{when}"
     for step in (
         "grow",
-        "op.put_ready",
-        "op.del_ready",
         "op.put_name",
         "op.del_name",
         "op.delete_run",
@@ -153,7 +154,12 @@ class Client:
         order = self._start(node, "app:order", "order", peer)
         for n in (1, 2):
             node.send(order, "signal", {"n": n}, key=f"signal-{n}")
-        return node.result(order), node.result(peer)
+        result = node.result(order), node.result(peer)
+        assert [row["workflow_id"] for row in node.do("workflows", where='stage >= "a"')] == [
+            "order"
+        ]
+        assert node.do("workflows", where='stage = "first"') == []
+        return result
 
     def _start(self, node: NodeProcess, entry: str, workflow_id: str, *args: Any) -> str:
         options = {"workflow.id": workflow_id}
