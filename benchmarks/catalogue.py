@@ -7,14 +7,18 @@ from typing import Final
 from benchmarks.boot import BOOT
 from benchmarks.calls import CALLS
 from benchmarks.channels import CHANNELS
+from benchmarks.disk import DISK
 from benchmarks.dormant import DORMANT
 from benchmarks.figures import Benchmark
 from benchmarks.idle import IDLE
 from benchmarks.links import LINKS
 from benchmarks.lua_work import LUA_WORK
 from benchmarks.messages import CROSS_VM, FAN_OUT
+from benchmarks.recovery import BLOCKED, RECOVERY
+from benchmarks.replay import REPLAY
 from benchmarks.ring import PING_PONG, RING
 from benchmarks.sequential import SEQUENTIAL
+from benchmarks.signals import SIGNALS
 from benchmarks.supervision import MANY, RESTARTS
 from benchmarks.workflows import EMPTY, ROUND_TRIPS, SIGNALED
 
@@ -34,7 +38,12 @@ ALL: Final[dict[str, Benchmark]] = {
         SEQUENTIAL,
         EMPTY,
         SIGNALED,
+        SIGNALS,
+        RECOVERY,
+        REPLAY,
+        BLOCKED,
         DORMANT,
+        DISK,
         BOOT,
         RESTARTS,
         MANY,

@@ -20,13 +20,11 @@ from typing import Final, cast
 
 from benchmarks.figures import Benchmark, Figure, Goal, Round
 from benchmarks.idle import resident
-from benchmarks.load import Answered, closed_loop
+from benchmarks.load import start_workflows
 from benchmarks.nodes import write
-from runtime.codec import encode_args
-from runtime.routing.router import SpawnRequest
 from supervision import Node
 
-_APPLICATION: Final = """
+APPLICATION: Final = """
   - {name: journal, kind: journal.lmdb, path: ./journal}
   - {name: host, kind: workflow.host, journal: "bench:journal", workers: 1}
   - {name: waiting, kind: workflow.lua, source: "return process.inbox():receive().n"}
@@ -43,14 +41,7 @@ _ANSWERED: Final = "first signal to the result"
 
 
 def _start(node: Node, count: int) -> Round:
-    def begin(number: int, answered: Answered) -> None:
-        start = {"reply": node.clients.expect(answered)}
-        options = {"workflow.id": f"w{number}"}
-        node.router.spawn(
-            SpawnRequest("bench:waiting", "bench:host", encode_args([]), start, None, options)  # type: ignore[arg-type]
-        )
-
-    seconds = closed_loop(count, min(_IN_FLIGHT, count), begin)
+    seconds = start_workflows(node, "bench:waiting", count, min(_IN_FLIGHT, count))
     return {_STARTED: count / seconds, _LIVE: resident() / 1e6}
 
 
@@ -74,7 +65,7 @@ def _prepare(size: int, folder: Path) -> Iterator[Callable[[], Round]]:
     def measure() -> Round:
         own = folder / str(next(numbers))
         own.mkdir()
-        home = write(own, _APPLICATION)
+        home = write(own, APPLICATION)
         values: dict[str, float] = {}
         for _ in ("start", "boot"):
             command = [sys.executable, "-m", "benchmarks.dormant", str(size), str(home)]

@@ -51,12 +51,13 @@ _VM: Final = "memory in the VM of each"
 _TOTAL: Final = "growth of the node"
 
 
-def resident() -> int:
-    """Bytes of this process that are in memory."""
-    statm = Path("/proc/self/statm")
+def resident(pid: int | None = None) -> int:
+    """Bytes of a process that are in memory, by default of this one."""
+    pid = pid or os.getpid()
+    statm = Path(f"/proc/{pid}/statm")
     if statm.exists():
         return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    listed = subprocess.check_output(["ps", "-o", "rss=", "-p", str(os.getpid())])
+    listed = subprocess.check_output(["ps", "-o", "rss=", "-p", str(pid)])
     return int(listed) * 1024
 
 

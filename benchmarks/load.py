@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from runtime.codec import decode, encode_args
-from runtime.inputs import ReplyTo
+from runtime.inputs import ReplyTo, StartOptions
 from runtime.routing.router import SpawnRequest
 from supervision import Node
 
@@ -48,6 +48,24 @@ def closed_loop(total: int, in_flight: int, begin: Callable[[int, Answered], Non
     if failures:
         raise failures[0]
     return seconds
+
+
+def signal(node: Node, pid: str, answered: Answered) -> None:
+    """Send a message without payload to a workflow."""
+    node.router.send(pid, "signal", "", encode_args(()), node.clients.expect(answered))
+
+
+def start_workflows(node: Node, entry: str, total: int, in_flight: int) -> float:
+    """Seconds until `total` workflows are acknowledged, on bench:host; their ids are w0, w1, …"""
+
+    def begin(number: int, answered: Answered) -> None:
+        start: StartOptions = {"reply": node.clients.expect(answered)}
+        settings = {"workflow.id": f"w{number}"}
+        node.router.spawn(
+            SpawnRequest(entry, "bench:host", encode_args([]), start, settings=settings)
+        )
+
+    return closed_loop(total, in_flight, begin)
 
 
 def run_workflows(node: Node, entry: str, total: int, in_flight: int, *args: Any) -> float:

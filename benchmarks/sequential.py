@@ -16,10 +16,15 @@ import lmdb
 
 from benchmarks import nodes
 from benchmarks.figures import Benchmark, Figure, Goal, Round
+from benchmarks.peers import durable
+from benchmarks.peers.durable import DBOS, TEMPORAL
 from benchmarks.workflows import APPLICATION
 
 _OURS: Final = "one round trip"
 _COMMIT: Final = "LMDB commit"
+
+#: Round trips of ours for each of the peers'.
+_SHARE: Final = 5
 
 #: About what a round trip writes, bytes.
 _RECORD: Final = b"x" * 200
@@ -38,6 +43,7 @@ def _commits(env: lmdb.Environment, first: int, count: int) -> float:
 def _prepare(size: int, folder: Path) -> Iterator[Callable[[], Round]]:
     """Size: round trips, and commits, in a round; small ones, since disks stall now and then."""
     written = 0
+    peers = durable.printing("sequential", max(size // _SHARE, 2))
     with (
         nodes.running(folder, APPLICATION) as node,
         lmdb.open(str(folder / "bare"), map_size=1 << 30) as env,
@@ -52,16 +58,20 @@ def _prepare(size: int, folder: Path) -> Iterator[Callable[[], Round]]:
             nonlocal written
             bare = _commits(env, written, size)
             written += size
-            return {_COMMIT: bare, _OURS: trips()}
+            return {_COMMIT: bare, _OURS: trips(), **durable.beside({"ms": _OURS}, peers, folder)}
 
         yield measure
 
 
 SEQUENTIAL: Final = Benchmark(
     "sequential round trips",
-    (Figure(_OURS, "ms", _COMMIT, Goal(4, at_least=False)),),
+    (
+        Figure(_OURS, "ms", _COMMIT, Goal(2.5, at_least=False)),
+        Figure(_OURS, "ms", DBOS),
+        Figure(_OURS, "ms", TEMPORAL),
+    ),
     full=200,
     quick=10,
     prepare=_prepare,
-    rounds=15,
+    rounds=7,
 )

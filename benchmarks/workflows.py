@@ -12,8 +12,9 @@ from typing import Final
 
 from benchmarks import nodes
 from benchmarks.figures import Benchmark, Figure, Goal, Round
-from benchmarks.load import Answered, closed_loop, run_workflows
-from runtime.codec import encode_args
+from benchmarks.load import Answered, closed_loop, run_workflows, signal
+from benchmarks.peers import durable
+from benchmarks.peers.durable import DBOS, TEMPORAL
 from supervision import Node
 
 IN_FLIGHT: Final = 200
@@ -44,6 +45,9 @@ APPLICATION: Final = """
       for _ = 1, count do inbox:receive() end
 """
 
+#: Workflows of the peers in a round: as many as are in flight.
+_PEER_SIZE: Final = IN_FLIGHT
+
 _TRIPS: Final = "of workflows that wait"
 _WHOLE: Final = "with start and end of the workflows"
 _EMPTY: Final = "started and ended"
@@ -55,18 +59,13 @@ def _waiting(node: Node, count: int, entry: str, *args: object) -> list[str]:
     return [node.spawn(entry, "bench:host", *args) for _ in range(count)]
 
 
-def _signal(node: Node, pid: str, answered: Answered) -> None:
-    reply = node.clients.expect(answered)
-    node.router.send(pid, "signal", "", encode_args(()), reply)
-
-
 def _burst(node: Node) -> float:
     """Round trips/s of workflows that begin together, from their signal to their results."""
     pids = _waiting(node, IN_FLIGHT, "bench:trips", ACTIVITIES, True)
 
     def begin(number: int, answered: Answered) -> None:
         node.router.outcome(pids[number], node.clients.expect(answered))
-        _signal(node, pids[number], lambda ok, value: None)
+        signal(node, pids[number], lambda ok, value: None)
 
     return IN_FLIGHT * ACTIVITIES / closed_loop(IN_FLIGHT, IN_FLIGHT, begin)
 
@@ -74,11 +73,17 @@ def _burst(node: Node) -> float:
 @contextmanager
 def _round_trips(size: int, folder: Path) -> Iterator[Callable[[], Round]]:
     """Size: workflows that are started and ended in a round."""
+    peers = durable.printing("trips", min(size, _PEER_SIZE), IN_FLIGHT, ACTIVITIES)
     with nodes.running(folder, APPLICATION) as node:
+        _burst(node)  # to warm up; the peers need no whole round for that
 
         def measure() -> Round:
             seconds = run_workflows(node, "bench:trips", size, IN_FLIGHT, ACTIVITIES)
-            return {_TRIPS: _burst(node), _WHOLE: size * ACTIVITIES / seconds}
+            return {
+                _TRIPS: _burst(node),
+                _WHOLE: size * ACTIVITIES / seconds,
+                **durable.beside({"rate": _WHOLE}, peers, folder),
+            }
 
         yield measure
 
@@ -86,8 +91,12 @@ def _round_trips(size: int, folder: Path) -> Iterator[Callable[[], Round]]:
 @contextmanager
 def _empty(size: int, folder: Path) -> Iterator[Callable[[], Round]]:
     """Size: workflows in a round."""
+    peers = durable.printing("empty", min(size, _PEER_SIZE), IN_FLIGHT)
     with nodes.running(folder, APPLICATION) as node:
-        yield lambda: {_EMPTY: size / run_workflows(node, "bench:empty", size, IN_FLIGHT)}
+        yield lambda: {
+            _EMPTY: size / run_workflows(node, "bench:empty", size, IN_FLIGHT),
+            **durable.beside({"rate": _EMPTY}, peers, folder),
+        }
 
 
 @contextmanager
@@ -99,7 +108,7 @@ def _signals(size: int, folder: Path) -> Iterator[Callable[[], Round]]:
             pids = _waiting(node, size, "bench:signals", SIGNALS)
             total = size * SIGNALS
             seconds = closed_loop(
-                total, size, lambda number, answered: _signal(node, pids[number % size], answered)
+                total, size, lambda number, answered: signal(node, pids[number % size], answered)
             )
             for pid in pids:
                 node.result(pid)
@@ -111,16 +120,26 @@ def _signals(size: int, folder: Path) -> Iterator[Callable[[], Round]]:
 ROUND_TRIPS: Final = Benchmark(
     "activity round trips",
     (
-        Figure(_WHOLE, "round trips/s", goal=Goal(8000, at_least=True)),
+        Figure(_WHOLE, "round trips/s", goal=Goal(20_000, at_least=True)),
+        Figure(_WHOLE, "round trips/s", DBOS, Goal(50, at_least=True)),
+        Figure(_WHOLE, "round trips/s", TEMPORAL, Goal(150, at_least=True)),
         Figure(_TRIPS, "round trips/s"),
     ),
     full=2000,
     quick=20,
     prepare=_round_trips,
+    rounds=3,
+    warmup=0,
 )
 
 EMPTY: Final = Benchmark(
-    "empty workflows", (Figure(_EMPTY, "workflows/s"),), full=4000, quick=20, prepare=_empty
+    "empty workflows",
+    (Figure(_EMPTY, "workflows/s", DBOS), Figure(_EMPTY, "workflows/s", TEMPORAL)),
+    full=4000,
+    quick=20,
+    prepare=_empty,
+    rounds=3,
+    warmup=0,
 )
 
 SIGNALED: Final = Benchmark(

@@ -34,12 +34,12 @@ def _is_there(peer: str | Peer) -> bool:
 
 
 def test_the_command_prints_json(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks", "--quick", "--json", "--only", "empty workflows"]
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--json", "--only", "channels"]
     root = Path(__file__).parent.parent
     printed = subprocess.check_output([*command, "--folder", str(tmp_path)], cwd=root)
     document = json.loads(printed)
     assert document["surroundings"]["folder"] == str(tmp_path)
-    assert [each["benchmark"] for each in document["figures"]] == ["empty workflows"]
+    assert {each["benchmark"] for each in document["figures"]} == {"channels"}
 
 
 ROUNDS = [{"ours": 30.0, "peer": 2.0}, {"ours": 20.0, "peer": 1.0}, {"ours": 10.0, "peer": 10.0}]
