@@ -232,3 +232,18 @@ def test_what_it_cannot_go_on_as(app: Path, entry: Any, kind: str, message: str)
         told = node.result(start(node, "wrong", entry))
     assert told[0] == kind
     assert message in told[1]
+
+
+def test_an_upgrade_that_cannot_be_written_is_as_if_it_had_not_been(app: Path) -> None:
+    with NodeProcess(app) as node:
+        pid = start(node, "counter", "", 1)
+        node.do("arm", fault="host.chain.before:1:raise-eio")
+        with pytest.raises(PerdureError):
+            node.send(pid, "text", {"text": "a"})
+        node.do("arm", fault=None)
+        for text in "bc":
+            node.send(pid, "text", {"text": text})
+        node.send(pid, "end")
+        assert node.result(pid) == "bc"
+        node.stop()
+    check_journal(app)

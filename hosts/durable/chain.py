@@ -8,12 +8,13 @@ that of the last.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from hosts.durable import cron
 from hosts.durable.beginnings import Beginning
 from hosts.durable.execution import Execution
 from hosts.durable.records import Record
+from journal import faults
 from journal.unit import Unit
 from runtime import commands as c
 from runtime.codec import decode
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from hosts.durable.shard import Shard
 
 logger = logging.getLogger(__name__)
+
+START_BEFORE: Final = faults.declare("host.chain.before")
 
 
 class Chain:
@@ -101,6 +104,7 @@ class Chain:
         """Put the start of a successor into the unit that ends its predecessor."""
         shard = self._shard
         execution, started = shard.beginnings.make(following, unit)
+        faults.point(START_BEFORE)
         shard.beginnings.index(execution, unit)
         unit.append(execution.run, [started])
         execution.count([started])

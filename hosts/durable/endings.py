@@ -58,6 +58,12 @@ class Endings:
         elif verb in ("unmonitor", "unlink") and watcher in watchers:
             watchers.remove(watcher)
 
+    def forget_lost(self, refusal: PerdureError) -> None:
+        """Runs were lost before they were on disk: who waits for the end of one hears of that."""
+        for run in [run for run in self._outcomes if self._shard.journal.run(run) is None]:
+            for reply in self._outcomes.pop(run):
+                self._shard.parts.router.refuse(reply, refusal)
+
     def parked_by(self, execution: Execution, commands: list[c.Command]) -> str | None:
         """The failure in a step that parks its run (`on_error: suspend`), or None."""
         failed = [each for each in commands if isinstance(each, c.Ended) and not each.ok]

@@ -65,6 +65,10 @@ class Runs:
         run = self._journal.run_of(workflow_id)
         return None if run is None else self._journal.run(run)
 
+    def held(self, workflow_id: str) -> Execution | None:
+        """The run of a workflow id that is in memory."""
+        return self._by_id.get(workflow_id)
+
     def row_of_run(self, run: int) -> RunRow | None:
         """How a run stands, as far as memory knows."""
         execution = self._by_run.get(run)

@@ -375,6 +375,7 @@ class Shard(VmWorker):
         for execution in self.runs.drop_all():
             for reply, _ in execution.acks:
                 self.parts.router.refuse(reply, refusal)
+        self.endings.forget_lost(refusal)
         self._touched.clear()
         self.arrivals.keys.clear()
         self.starts.keys.clear()
@@ -388,6 +389,11 @@ class Shard(VmWorker):
         self.settle_journal()
         self.machine.step([inputs.drop(execution.pid)], 0)
         self.runs.forget(execution)
+        successor = self.runs.held(execution.row.workflow_id)
+        if successor is not None:
+            # It was to be written with the step.
+            self.let_be(successor)
+            self.runs.forget(successor)
 
     def vm_lost(self, error: OutOfMemoryError, stepped: Sequence[Execution] = ()) -> None:
         """The VM hit its cap: a new one takes its place, and the runs are rebuilt in it.

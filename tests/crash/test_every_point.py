@@ -44,7 +44,6 @@ local uuid, workflow = require("uuid"), require("workflow")
 
 local function main(peer)
   local seen = {}
-  workflow.attrs{search = {stage = "first"}}
   seen.first = assert(funcs.call("app:effect", "first", 1))
   assert(funcs.call("app:effect", "large", ("x"):rep(70000)))
   workflow.attrs{search = {stage = "first"}}
