@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hosts.durable.execution import BEGIN, DEADLINE, Execution
 from hosts.durable.flight import Flight
 from hosts.durable.records import Record
+from journal.errors import JournalError
 from journal.unit import Unit
 from runtime import commands as c
 from runtime import inputs
@@ -60,9 +61,15 @@ class Endings:
 
     def forget_lost(self, refusal: PerdureError) -> None:
         """Runs were lost before they were on disk: who waits for the end of one hears of that."""
-        for run in [run for run in self._outcomes if self._shard.journal.run(run) is None]:
+        for run in [run for run in self._outcomes if not self._is_on_disk(run)]:
             for reply in self._outcomes.pop(run):
                 self._shard.parts.router.refuse(reply, refusal)
+
+    def _is_on_disk(self, run: int) -> bool:
+        try:
+            return self._shard.journal.run(run) is not None
+        except JournalError:  # it cannot be read: what is there will be seen when it can
+            return True
 
     def parked_by(self, execution: Execution, commands: list[c.Command]) -> str | None:
         """The failure in a step that parks its run (`on_error: suspend`), or None."""
