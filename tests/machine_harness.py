@@ -141,9 +141,16 @@ class Node:
 class Run:
     """A workflow run, step by step; `recorded` and `steps` are what a history would keep."""
 
-    def __init__(self, source: str, *, seed: bytes = bytes(range(32)), now: int = EPOCH) -> None:
+    def __init__(
+        self,
+        source: str,
+        *,
+        seed: bytes = bytes(range(32)),
+        now: int = EPOCH,
+        **limits: int,
+    ) -> None:
         self.source = source
-        self.node = Node({"main": entry(source, "workflow.lua")})
+        self.node = Node({"main": entry(source, "workflow.lua")}, **limits)
         self.steps: list[Input] = []
         self.now = now
         self.first = inputs.start(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.machine_harness import Node, entry, run
+from tests.machine_harness import Node, entry, error_of, run
 from tests.surface_lab import prelude
 
 #: Everything that user code may find without listing a module.
@@ -96,6 +96,28 @@ ESCAPES = {
         """,
         [False, "userdata", "Invalid"],
     ),
+    "a yielded value that equals everything": (
+        """
+        local all = setmetatable({}, {__eq = function() return true end})
+        local got
+        local co = coroutine.wrap(function()
+          coroutine.yield(all, function(...) got = ... end)
+          return "over"
+        end)
+        return {rawequal(co(), all), co(), got == nil}
+        """,
+        [True, "over", True],
+    ),
+    "a metatable that equals everything": (
+        """
+        local fake = setmetatable({}, setmetatable({}, {__eq = function() return true end}))
+        local inbox, now = process.inbox(), time.now()
+        return {type(fake), errors.is(fake, errors.UNKNOWN), (errors.wrap(fake, "x")) == nil,
+          (pcall(inbox.receive, fake)), (pcall(channel.select, {fake})), (pcall(now.unix, fake)),
+          (pcall(time.sleep, fake)), (pcall(string.upper, fake))}
+        """,
+        ["table", False, True, False, False, False, True, False],
+    ),
     "what pairs hands out does not open objects": (
         """
         local e, iterate = errors.new("text"), pairs({})
@@ -122,6 +144,13 @@ def test_escapes(name: str) -> None:
         assert found[0] is False
     else:
         assert found == expected
+
+
+def test_an_error_that_is_none_ends_its_process_and_nothing_else() -> None:
+    fake = "setmetatable({}, setmetatable({}, {__eq = function() return true end}))"
+    for source in (f"return nil, {fake}", f"error({fake})"):
+        error = error_of(lambda source=source: run(source))  # type: ignore[misc]
+        assert error.message == "a table was raised that has no message"
 
 
 def test_a_chunk_that_closes_its_wrapper_does_not_compile() -> None:

@@ -20,6 +20,7 @@
 --     S.enqueue(channel, side, entry)    S.withdraw(channel)    S.is_external(channel)
 --     S.RECEIVERS, S.SENDERS: sides
 local S = ...
+local own = S.own
 local setmetatable, getmetatable = setmetatable, debug.getmetatable
 local yield, math_type = coroutine.yield, math.type
 local BLOCK, wake = S.BLOCK, S.wake
@@ -57,7 +58,7 @@ local function misuse(value)
 end
 
 function S.channel_of(handle)
-  if getmetatable(handle) ~= channel_mt then misuse(handle) end
+  if own[getmetatable(handle)] ~= "channel" then misuse(handle) end
   return handle[CHANNEL]
 end
 
@@ -224,7 +225,7 @@ local function wait_to_send(slot, task, ch, value)
 end
 
 function methods.receive(handle)
-  if getmetatable(handle) ~= channel_mt then misuse(handle) end
+  if own[getmetatable(handle)] ~= "channel" then misuse(handle) end
   local ch = handle[CHANNEL]
   if ch[STATE] ~= QUIET or ch[HEAD] <= ch[TAIL] then
     local there, value, ok = try_receive(ch)
@@ -236,7 +237,7 @@ function methods.receive(handle)
 end
 
 function methods.send(handle, value)
-  if getmetatable(handle) ~= channel_mt then misuse(handle) end
+  if own[getmetatable(handle)] ~= "channel" then misuse(handle) end
   local ch = handle[CHANNEL]
   if try_send(ch, value) then return true end
   local _, sent = yield(BLOCK, wait_to_send, ch, value)
@@ -245,7 +246,7 @@ function methods.send(handle, value)
 end
 
 function methods.close(handle)
-  if getmetatable(handle) ~= channel_mt then misuse(handle) end
+  if own[getmetatable(handle)] ~= "channel" then misuse(handle) end
   S.close_channel(handle[CHANNEL])
 end
 

@@ -11,6 +11,7 @@
 -- Durations compare; they add and subtract anything that counts as one; a number multiplies or divides
 -- them. tostring is Go's: "1h30m0s". Beyond 64 bits of nanoseconds (292 years) text is refused.
 local S = ...
+local own = S.own
 local getmetatable = debug.getmetatable
 local format, gsub, match, sub = string.format, string.gsub, string.match, string.sub
 local math_type, maxinteger, mininteger, tointeger = math.type, math.maxinteger, math.mininteger, math.tointeger
@@ -41,7 +42,7 @@ end
 S.new_duration = new
 
 local function is_duration(v)
-  return type(v) == "table" and getmetatable(v) == mt
+  return type(v) == "table" and own[getmetatable(v)] == "duration"
 end
 S.is_duration = is_duration
 

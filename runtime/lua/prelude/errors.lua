@@ -14,6 +14,7 @@
 -- S.trace(level) -> text: "thread <name>" and then a line "source:line: in name" for each Lua frame from
 --     `level` (1 is the caller) on, at most 32. Chunks named "=perdure:…" (the prelude) are left out.
 local S = ...
+local own = S.own
 local getinfo, getmetatable = debug.getinfo, debug.getmetatable
 local concat = table.concat
 local find, gmatch, match, sub = string.find, string.gmatch, string.match, string.sub
@@ -47,7 +48,7 @@ end
 S.invalid = invalid
 
 local function is_error(v)
-  return type(v) == "table" and getmetatable(v) == mt
+  return type(v) == "table" and own[getmetatable(v)] == "error"
 end
 S.is_error = is_error
 

@@ -11,6 +11,7 @@
 -- Adds to S.time: utc, localtz (values; calling one gives itself), load_location(name) -> Location | nil, err;
 -- fixed_zone(name, offset) -> Location | nil, err.
 local S = ...
+local own = S.own
 local getmetatable = debug.getmetatable
 local math_type = math.type
 local error, setmetatable, type = error, setmetatable, type
@@ -26,7 +27,7 @@ S.fixed_location = new
 S.utc, S.localtz = new("UTC", 0), new("Local", nil)
 
 local function is_location(v)
-  return type(v) == "table" and getmetatable(v) == mt
+  return type(v) == "table" and own[getmetatable(v)] == "location"
 end
 S.is_location = is_location
 

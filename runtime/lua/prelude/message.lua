@@ -8,6 +8,7 @@
 -- S.message_parts(message) -> topic, from, count, value, is_table
 -- S.new_payload(value, format = "lua/any"); S.payload_format(payload); S.payload_methods; S.check_payload(payload, method)
 local S = ...
+local own = S.own
 local getmetatable, setmetatable = debug.getmetatable, setmetatable
 
 -- No field of a payload that reads through begins with a zero byte.
@@ -33,14 +34,14 @@ local function check(object, name)
 end
 
 function payload_methods.data(payload)
-  if getmetatable(payload) ~= payload_mt then check(payload, "data") end
+  if own[getmetatable(payload)] ~= "payload" then check(payload, "data") end
   return payload[VALUE]
 end
 
 function S.payload_format(payload) return payload[FORMAT] or "lua/any" end
 
 function S.check_payload(payload, name)
-  if getmetatable(payload) ~= payload_mt then S.raise("Invalid", name .. " is a method of payloads: call it with a colon") end
+  if own[getmetatable(payload)] ~= "payload" then S.raise("Invalid", name .. " is a method of payloads: call it with a colon") end
 end
 
 function payload_methods.get_format(payload)
@@ -73,6 +74,8 @@ local table_mt = message_type({
   __data = value_of,
 })
 
+local shapes = { [plain_mt] = "plain", [list_mt] = "list", [table_mt] = "table" }
+
 function S.new_message(topic, from, count, value, is_table)
   if count == 1 then
     return setmetatable({ [TOPIC] = topic, [FROM] = from, [VALUE] = value }, is_table and table_mt or plain_mt)
@@ -83,7 +86,7 @@ function S.new_message(topic, from, count, value, is_table)
 end
 
 function S.message_parts(message)
-  local is_table = getmetatable(message) == table_mt
+  local is_table = shapes[getmetatable(message)] == "table"
   return message[TOPIC], message[FROM], is_table and 1 or message[COUNT] or 1, message[VALUE], is_table
 end
 
@@ -98,10 +101,10 @@ function methods.from(message)
 end
 
 function methods.payload(message)
-  local mt = getmetatable(message)
-  if mt == table_mt or mt == plain_mt and not message[COUNT] then
+  local shape = shapes[getmetatable(message)]
+  if shape == "table" or shape == "plain" and not message[COUNT] then
     return setmetatable({ [VALUE] = message[VALUE] }, payload_mt)
-  elseif mt ~= list_mt then
+  elseif shape ~= "list" then
     check(message, "payload")
     return nil
   end

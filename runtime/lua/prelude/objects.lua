@@ -8,7 +8,8 @@
 --     `__perdure = name`, `__name = name` and is locked. A type that travels as plain data also has
 --     `mt.__data(object) -> value`. Only declared metatables count: a user's table that merely has a
 --     field `__perdure` in its metatable is an ordinary table, and its `__data` is never run.
--- S.own[mt] -> name or nil     the same knowledge, for the codec's inner loop.
+-- S.own[mt] -> name or nil     the same knowledge, for inner loops. A metatable of users may not be compared with one of
+--     ours: with `__eq` in a metatable of its own, it is equal to whatever it likes.
 -- S.own_name(v) -> name or nil the type of one of our objects; nil for every other value.
 local S = ...
 local getmetatable = debug.getmetatable

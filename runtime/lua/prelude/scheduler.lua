@@ -27,7 +27,10 @@ local OUT_OF_MEMORY <const> = "not enough memory"
 local WEIGHT <const> = 500 -- instructions that count as one turn of a slice
 local POOLED <const> = 256 -- coroutines kept for the next main
 
-local BLOCK, OVER = {}, {} -- marks of what a resume gives: the task waits; it has returned
+-- Marks of what a resume gives: the task waits; it has returned. No tables: coroutines also give what user code
+-- yields, and a table with an __eq of its own would be equal to whatever it likes.
+local function BLOCK() end
+local function OVER() end
 S.BLOCK = BLOCK
 S.co = nil -- the task that runs
 

@@ -3,7 +3,7 @@
 -- Cases are tried in their order. When none is ready, one record of the select is put, with an entry for each
 -- case, into the queues of all its channels; whoever feeds one of them first decides it.
 local S = ...
-local getmetatable, rawget, setmetatable, type = debug.getmetatable, rawget, setmetatable, type
+local rawget, setmetatable, type = rawget, setmetatable, type
 local BLOCK, yield = S.BLOCK, coroutine.yield
 local try_send, try_receive, enqueue, withdraw = S.try_send, S.try_receive, S.enqueue, S.withdraw
 local channel_of, handle_of, is_external = S.channel_of, S.handle_of, S.is_external
@@ -29,7 +29,7 @@ local function list_of(cases)
   local case = rawget(cases, 1)
   while case ~= nil do
     count = count + 1
-    if getmetatable(case) ~= case_mt then
+    if S.own_name(case) ~= "case" then
       return S.raise("Invalid", "channel.select: case " .. count .. " is no case: use ch:case_receive() or ch:case_send(v)")
     end
     list[count] = case

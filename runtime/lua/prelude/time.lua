@@ -9,6 +9,7 @@
 -- Returns the module, S.time. Functions and methods answer a wrong argument with nil, err INVALID; operators and
 -- methods called without their object raise it.
 local S = ...
+local own = S.own
 local getmetatable = debug.getmetatable
 local math_type, maxinteger, mininteger = math.type, math.maxinteger, math.mininteger
 local upper = string.upper
@@ -33,7 +34,7 @@ function S.new_time(ns)
 end
 
 local function is_time(v)
-  return type(v) == "table" and getmetatable(v) == mt
+  return type(v) == "table" and own[getmetatable(v)] == "time"
 end
 S.is_time = is_time
 
