@@ -20,8 +20,8 @@ from hosts.process.host import ProcessHost
 from hosts.timers import Timers
 from journal.journal import Journal
 from journal.kv import KeyValues
-from runtime.config.kinds import SERVICES
 from runtime.config.registry import Entry
+from runtime.config.service_fields import SERVICES
 from runtime.config.services import families, service_dependencies
 from runtime.inbox import InboxLimit
 from runtime.routing.router import Router

@@ -7,8 +7,8 @@ import logging
 from hosts.functions import PythonFunctions
 from hosts.modules.env import Variables
 from hosts.process.pools import FunctionPools
-from runtime.config.kinds import SERVICES
 from runtime.config.registry import Registry
+from runtime.config.service_fields import SERVICES
 from runtime.errors import PerdureError
 from supervision.build import Parts, built_services
 from supervision.messages import ServiceStatus

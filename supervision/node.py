@@ -45,6 +45,7 @@ from supervision.figures import figures
 from supervision.lmdb_service import LmdbService
 from supervision.messages import ServiceStatus
 from supervision.preflight import preflight
+from supervision.process_refs import ProcessRefs
 from supervision.registry import Deployment, LiveRegistry
 from supervision.supervisor import Progress, Supervisor
 
@@ -53,9 +54,6 @@ logger = logging.getLogger(__name__)
 #: At CPython's default of 5 ms, one busy Python thread makes every crossing into Lua wait that
 #: long; at this the 99th percentile is 0.4 ms (design.md).
 SWITCH_INTERVAL: Final = 0.0002
-
-#: Seconds between CANCEL and terminate for what is no process of a process host.
-STOPPED_WITHIN: Final = 10.0
 
 
 class Node:
@@ -103,7 +101,6 @@ class Node:
         self.variables = Variables(loaded.registry, self.router)
         self.router.provide("env", self.variables)
         self._python = PythonFunctions(loaded.source_folder, self.timers)
-        self._actors: dict[str, ProcessActor] = {}
         self._started = 0
         self._stopped = False
         #: Held for the moment in which the node begins to start or to stop.
@@ -139,6 +136,7 @@ class Node:
             self.boot, self.router, self.clients, self.calls, self.timers, self.deployed,
             self.stores, self._python,
         )  # fmt: skip
+        self._process_refs = ProcessRefs(parts)
         self._timer_thread = TimerThread(self.timers)
         services = build_services(parts)
         self._parts = parts
@@ -326,21 +324,7 @@ class Node:
 
         Raises PerdureError NOT_FOUND when there is no such process.
         """
-        pid = self.router.resolve(pid)
-        actor = self._actors.get(pid)
-        if actor is None:
-            host = self._parts.services.get(pid[1 : pid.find("|")])
-            actor = ProcessActor(
-                pid,
-                self.router,
-                self.clients,
-                self.timers,
-                host.stop_timeout if isinstance(host, ProcessHost) else STOPPED_WITHIN,
-                lambda: self._actors.pop(pid, None),
-            )
-            self._actors[pid] = actor
-            actor.watch()
-        return actor.actor_ref
+        return self._process_refs.of(self.router.resolve(pid))
 
     # For people -----------------------------------------------------------------------------------
 

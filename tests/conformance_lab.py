@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.config.kinds import MODULES
+from runtime.config.code_fields import MODULES
 from runtime.errors import PerdureError
 from supervision.node import Node
 from tests.process_lab import PATIENCE, write_app

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from runtime import commands as c
 from runtime import inputs
 from runtime.codec import decode, decode_args, encode, encode_args
-from runtime.config.kinds import MODULES
+from runtime.config.code_fields import MODULES
 from runtime.errors import PerdureError
 from runtime.inputs import Input, StartOptions
 from runtime.lua.machine import Definition, Machine

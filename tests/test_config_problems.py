@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.config.kinds import KINDS, MODULES
+from runtime.config.code_fields import MODULES
+from runtime.config.kinds import KINDS
 from runtime.config.loader import load
 from runtime.config.problems import ConfigurationError
 from runtime.errors import Kind, PerdureError

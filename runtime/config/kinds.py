@@ -8,66 +8,24 @@ file on which the text begins).
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from runtime.config import env_kinds
-from runtime.config.documents import Located
-from runtime.config.fields import Anything, Field, ListOf, MapOf, Record, Ref
-from runtime.config.place import Place, Plain, shown
+from runtime.config.code_fields import CODE, IGNORED_IN_CODE, METHOD, target
+from runtime.config.fields import Anything, Field, ListOf, Record, Ref
 from runtime.config.scalars import (
     Choice,
     Duration,
     FilePath,
-    Flag,
     Integer,
     Number,
     Size,
-    Source,
     Text,
 )
+from runtime.config.service_fields import SERVICES, service
 from runtime.inbox import POLICIES
-
-#: The modules that an entry can list.
-MODULES: Final = (
-    "process",
-    "channel",
-    "errors",
-    "payload",
-    "funcs",
-    "time",
-    "uuid",
-    "ctx",
-    "json",
-    "logger",
-    "workflow",
-    "io",
-    "yaml",
-    "base64",
-    "hash",
-    "crypto",
-    "env",
-    "metrics",
-    "events",
-    "store",
-    "registry",
-)
-
-#: Kinds whose entries are started and stopped, and take `lifecycle`.
-SERVICES: Final = frozenset(
-    {
-        "journal.lmdb",
-        "process.host",
-        "process.service",
-        "process.supervisor",
-        "store.lmdb",
-        "temporal.worker",
-        "terminal.host",
-        "workflow.host",
-    }
-)
 
 #: Kinds of entries that a process host runs.
 PROCESS_KINDS: Final = ("process.lua", "process.python")
@@ -87,59 +45,11 @@ class EntryKind:
     record: Record | None = None
 
 
-@dataclass(frozen=True)
-class Alias(Plain):
-    """The name under which a library is imported: an identifier that is no module's."""
-
-    def read(self, node: Located, place: Place) -> Any:
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", node.value):
-            hint = "use letters, digits and _, not beginning with a digit"
-            place.reject(node, f"{shown(node)} is not a Lua name", hint)
-        elif node.value in MODULES:
-            place.reject(node, f"{shown(node)} is the name of a module", "choose another alias")
-        return node.value
-
-
 def _ref(*kinds: str) -> Ref:
     return Ref(frozenset(kinds))
 
 
-def _target(form: str) -> Field:
-    return Field(Text(r"[^\W\d]\w*(\.\w+)*:[^\W\d]\w*(\.\w+)*", form), doc=form, required=True)
-
-
 _CPUS = os.cpu_count() or 1
-
-_LIFECYCLE: Mapping[str, Field] = {
-    "start_timeout": Field(Duration(), "10s", "a start that takes longer has failed"),
-    "stop_timeout": Field(Duration(), "10s", "after it a stop becomes a terminate"),
-    "stable_threshold": Field(Duration(), "5s", "a longer run resets the count of attempts"),
-    "requires": Field(ListOf(Ref(SERVICES)), [], "ids of services to start first"),
-    "restart": Field(
-        Record(
-            {
-                "initial_delay": Field(
-                    Duration(), None, "before the first restart: 1s; under a supervisor 0s"
-                ),
-                "max_delay": Field(Duration(), "90s", "no delay is longer"),
-                "backoff_factor": Field(Number(1), 2.0, "each delay times this is the next"),
-                "jitter": Field(Number(0, 1), 0.1, "share of the delay that is random"),
-                "max_attempts": Field(Integer(), 0, "0: no limit"),
-            }
-        ),
-        {},
-        "when and how often to start again after a failure",
-    ),
-}
-
-_SOURCE = Field(Source(), doc="file:// and a path, or the source itself", required=True)
-_METHOD = Field(Text(), "", 'the function to run; "": the source itself is its body')
-_CODE: Mapping[str, Field] = {
-    "source": _SOURCE,
-    "modules": Field(ListOf(Choice(MODULES, "module")), [], "modules that it can require"),
-    "imports": Field(MapOf(_ref("library.lua"), Alias()), {}, "alias: id of a library.lua"),
-}
-_IGNORED_IN_CODE = frozenset({"limits", "security", "ttl"})
 
 _RETRY_POLICY = Record(
     {
@@ -169,29 +79,6 @@ _WORKFLOW_HOST: Mapping[str, Field] = {
 }
 
 
-def _service(
-    fields: Mapping[str, Field],
-    *,
-    auto_start: bool,
-    ignored: frozenset[str] = frozenset(),
-    untimed: frozenset[str] = frozenset(),
-) -> Record:
-    """A record with `lifecycle`, but for the fields of that which are `untimed`.
-
-    What others stand on starts with the node unless it says otherwise: a host without an owner for
-    its runs, or a journal, is of no use to anybody. What does something by itself starts when it
-    is told to.
-    """
-    doc = f"start with the node; {str(auto_start).lower()} for this kind"
-    timed = {name: each for name, each in _LIFECYCLE.items() if name not in untimed}
-    lifecycle = Record(
-        {"auto_start": Field(Flag(), auto_start, doc), **timed},
-        aliases={"depends_on": "requires"},
-        ignored=frozenset({"security", "startup", "startup_delay", *untimed}),
-    )
-    return Record({**fields, "lifecycle": Field(lifecycle, {})}, ignored=ignored)
-
-
 _NAMESPACE_DATA = EntryKind("about a namespace; plain data")
 
 KINDS: Final[Mapping[str, EntryKind]] = {
@@ -199,8 +86,8 @@ KINDS: Final[Mapping[str, EntryKind]] = {
         "a stateless function in Lua",
         Record(
             {
-                **_CODE,
-                "method": _METHOD,
+                **CODE,
+                "method": METHOD,
                 "pool": Field(
                     Record(
                         {
@@ -222,14 +109,14 @@ KINDS: Final[Mapping[str, EntryKind]] = {
                     {},
                 ),
             },
-            ignored=_IGNORED_IN_CODE,
+            ignored=IGNORED_IN_CODE,
         ),
     ),
     "function.python": EntryKind(
         "a function in Python, sync or async",
         Record(
             {
-                "target": _target("package.module:callable"),
+                "target": target("package.module:callable"),
                 "pool": Field(
                     Record(
                         {
@@ -248,25 +135,25 @@ KINDS: Final[Mapping[str, EntryKind]] = {
                     {},
                 ),
             },
-            ignored=_IGNORED_IN_CODE,
+            ignored=IGNORED_IN_CODE,
         ),
     ),
     "library.lua": EntryKind(
-        "Lua code for others to import", Record(_CODE, ignored=_IGNORED_IN_CODE)
+        "Lua code for others to import", Record(CODE, ignored=IGNORED_IN_CODE)
     ),
     "process.lua": EntryKind(
-        "an actor in Lua", Record({**_CODE, "method": _METHOD}, ignored=_IGNORED_IN_CODE)
+        "an actor in Lua", Record({**CODE, "method": METHOD}, ignored=IGNORED_IN_CODE)
     ),
     "process.python": EntryKind(
         "an actor in Python",
-        Record({"target": _target("package.module:Class")}, ignored=_IGNORED_IN_CODE),
+        Record({"target": target("package.module:Class")}, ignored=IGNORED_IN_CODE),
     ),
     "workflow.lua": EntryKind(
         "a durable workflow in Lua",
         Record(
             {
-                **_CODE,
-                "method": _METHOD,
+                **CODE,
+                "method": METHOD,
                 "versioning": Field(
                     Choice(("pinned", "latest")),
                     "pinned",
@@ -278,12 +165,12 @@ KINDS: Final[Mapping[str, EntryKind]] = {
                     "what becomes of a run that raises",
                 ),
             },
-            ignored=_IGNORED_IN_CODE,
+            ignored=IGNORED_IN_CODE,
         ),
     ),
     "process.host": EntryKind(
         "runs processes",
-        _service(
+        service(
             {
                 "host": Field(
                     Record(
@@ -336,7 +223,7 @@ KINDS: Final[Mapping[str, EntryKind]] = {
     ),
     "process.service": EntryKind(
         "a process that is kept running",
-        _service(
+        service(
             {
                 "process": Field(
                     _ref(*PROCESS_KINDS), doc="id of a process.lua or process.python", required=True
@@ -349,7 +236,7 @@ KINDS: Final[Mapping[str, EntryKind]] = {
     ),
     "process.supervisor": EntryKind(
         "starts and stops services together, and gives up when they crash too often",
-        _service(
+        service(
             {
                 "strategy": Field(
                     Choice(("one_for_one", "one_for_all", "rest_for_one")),
@@ -377,7 +264,7 @@ KINDS: Final[Mapping[str, EntryKind]] = {
     ),
     "journal.lmdb": EntryKind(
         "the embedded journal",
-        _service(
+        service(
             {
                 "path": Field(FilePath(), doc="a folder, such as data/journal", required=True),
                 "retention": Field(Duration(), "30d", "how long an ended run can be read"),
@@ -390,7 +277,7 @@ KINDS: Final[Mapping[str, EntryKind]] = {
     ),
     "workflow.host": EntryKind(
         "runs workflows, durably",
-        _service(
+        service(
             {
                 "journal": Field(_ref("journal.lmdb"), doc="id of a journal.lmdb", required=True),
                 **_WORKFLOW_HOST,
@@ -400,7 +287,7 @@ KINDS: Final[Mapping[str, EntryKind]] = {
     ),
     "temporal.worker": EntryKind(
         "a workflow.host whose journal is its client",
-        _service(
+        service(
             {
                 "client": Field(_ref("journal.lmdb"), doc="id of a journal.lmdb", required=True),
                 **_WORKFLOW_HOST,
@@ -411,7 +298,7 @@ KINDS: Final[Mapping[str, EntryKind]] = {
     ),
     "terminal.host": EntryKind(
         "runs one process with io on the terminal",
-        _service({}, auto_start=False, ignored=frozenset({"hide_logs"})),
+        service({}, auto_start=False, ignored=frozenset({"hide_logs"})),
     ),
     "env.storage.memory": EntryKind("values of variables while the node runs", env_kinds.STORAGE),
     "env.storage.os": EntryKind("the environment of the node's process", env_kinds.STORAGE),
@@ -426,7 +313,7 @@ KINDS: Final[Mapping[str, EntryKind]] = {
     ),
     "store.lmdb": EntryKind(
         "values by key, on disk",
-        _service(
+        service(
             {"path": Field(FilePath(), doc="a folder, such as data/sessions", required=True)},
             auto_start=True,
         ),

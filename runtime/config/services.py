@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from runtime.config.kinds import SERVICES, kind_named
+from runtime.config.kinds import kind_named
 from runtime.config.problems import Problem
 from runtime.config.registry import Registry
+from runtime.config.service_fields import SERVICES
 from runtime.config.start_order import start_cycles
 from runtime.graph import find_cycles
 
