@@ -19,6 +19,18 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+class Probe(Envelope[None]):
+    """Asks an actor how many turns it has taken; `answer` hears it when it has nothing to do but
+    what came in behind the probe. Runs on the actor's thread; an actor that has stopped is silent.
+    """
+
+    __slots__ = ("answer",)
+
+    def __init__(self, answer: Callable[[int], None]) -> None:
+        super().__init__(None)
+        self.answer = answer
+
+
 class DrainingActor(pykka.ThreadingActor, Generic[T]):
     """The loop; `post` is the way in, from any thread."""
 
@@ -35,6 +47,8 @@ class DrainingActor(pykka.ThreadingActor, Generic[T]):
         self.name = name
         #: Nothing is handled by turns any more.
         self.over = False
+        self._turns = 0
+        self._probes: list[Probe] = []
         self.post: Callable[[T], None] = self.actor_inbox.put
 
     def launch(self) -> None:
@@ -73,12 +87,15 @@ class DrainingActor(pykka.ThreadingActor, Generic[T]):
             if stopped.is_set():
                 return
             if items or more:
+                self._turns += 1
                 # SystemExit in an actor would stop all actors of the interpreter: contained here.
                 try:
                     more = self.turn(items)
                 except BaseException:
                     logger.exception("%s: a turn failed", self.name)
                     more = False
+            while self._probes and not more:
+                self._probes.pop().answer(self._turns)
 
     def _actor_loop_teardown(self) -> None:
         self.over = True
@@ -101,6 +118,9 @@ class DrainingActor(pykka.ThreadingActor, Generic[T]):
     def _take(self, item: Any, items: list[T]) -> None:
         if not isinstance(item, Envelope):
             items.append(item)
+            return
+        if isinstance(item, Probe):
+            self._probes.append(item)
             return
         try:
             answer = self._handle_receive(item.message)

@@ -146,11 +146,13 @@ class PythonFunctions:
         function = prepared.function
 
         def on_end(call: FunctionCall, result: Result | None) -> None:
-            self._calls.discard(call)
             if call.watch is not None:
                 call.watch.stop()
-            if result is not None:
-                on_done(result)
+            try:
+                if result is not None:
+                    on_done(result)
+            finally:
+                self._calls.discard(call)
 
         def beaten(details: Any) -> None:
             if call.watch is not None:
@@ -174,6 +176,11 @@ class PythonFunctions:
         else:
             pool.submit(partial(self._run, call, partial(function, *args)))
         return call
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call is under way: begun, and its end not told."""
+        return bool(self._calls)
 
     def close(self) -> None:
         """Give up every call without a result, as a crash would, and forget the modules.

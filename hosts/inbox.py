@@ -32,6 +32,7 @@ class Inbox:
         self._limit = limit
         self._envelopes: deque[Envelope[Any]] = deque()
         self._messages = 0
+        self._awaited = False
         self._changed = threading.Condition()
 
     def __len__(self) -> int:
@@ -40,6 +41,12 @@ class Inbox:
 
     def empty(self) -> bool:
         return not self._envelopes
+
+    @property
+    def idle(self) -> bool:
+        """Whether its process waits for what comes in next."""
+        with self._changed:
+            return self._awaited and not self._envelopes
 
     def put(self, envelope: Envelope[Any]) -> None:
         """Put in what is no message: an event, a request of Pykka's."""
@@ -50,8 +57,10 @@ class Inbox:
     def get(self) -> Envelope[Any]:
         """Take out the first; waits for one."""
         with self._changed:
+            self._awaited = True
             while not self._envelopes:
                 self._changed.wait()
+            self._awaited = False
             envelope = self._envelopes.popleft()
             self._messages -= isinstance(envelope.message, Message)
             return envelope

@@ -23,11 +23,12 @@ _MIN_CANCELLED = 100
 class Timer:
     """Handle of one deadline; `Timers.cancel` takes it."""
 
-    __slots__ = ("callback", "due")
+    __slots__ = ("background", "callback", "due")
 
-    def __init__(self, due: int, callback: Callable[[], None]) -> None:
+    def __init__(self, due: int, callback: Callable[[], None], background: bool) -> None:
         self.due = due
         self.callback: Callable[[], None] | None = callback
+        self.background = background
 
 
 class Timers:
@@ -44,13 +45,16 @@ class Timers:
         self._sequence = itertools.count()
         self._changed = threading.Condition()
 
-    def add(self, due: int, callback: Callable[[], None]) -> Timer:
+    def add(self, due: int, callback: Callable[[], None], *, background: bool = False) -> Timer:
         """Call `callback` once the monotonic clock shows `due` nanoseconds.
+
+        `background` says that it is upkeep, which comes again and again, and that nobody waits
+        for: who skips time does not stop for it.
 
         Callbacks run on the thread that runs `run_due`, those of one instant in the order they
         were added. They must be quick: they put a message somewhere.
         """
-        timer = Timer(due, callback)
+        timer = Timer(due, callback, background)
         with self._changed:
             heapq.heappush(self._heap, (due, next(self._sequence), timer))
             if self._heap[0][2] is timer:
@@ -73,6 +77,12 @@ class Timers:
         """Monotonic nanoseconds of the nearest deadline, or None when there is none."""
         with self._changed:
             return self._next_due()
+
+    def next_awaited(self) -> int | None:
+        """The same without those in the background. Looks at every deadline there is."""
+        with self._changed:
+            awaited = (timer for _, _, timer in self._heap if not timer.background)
+            return min((timer.due for timer in awaited if timer.callback is not None), default=None)
 
     def run_due(self) -> int:
         """Run what is due and say how much that was; what callbacks add waits for the next call.

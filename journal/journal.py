@@ -100,6 +100,11 @@ class Journal(Store):
         return self._writer.losses
 
     @property
+    def busy(self) -> bool:
+        """Whether a unit that was submitted waits for its answer."""
+        return self._writer.busy
+
+    @property
     def commits(self) -> int:
         """Transactions synced to disk since the journal was opened."""
         return self._writer.commits

@@ -90,6 +90,11 @@ class KeyValues:
         """
         self._writer.submit(change, done, None)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a change that was submitted waits for its answer."""
+        return self._writer.busy
+
     def close(self) -> None:
         """Commit what was submitted, then close; not to be called from a `done`."""
         self._writer.close()

@@ -61,6 +61,7 @@ class Writer(Generic[UnitT]):
         self._lock = threading.Lock()
         self._closed = False
         self._losses = 0
+        self._submitted = self._answered = 0
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
         self._thread.start()
 
@@ -68,6 +69,11 @@ class Writer(Generic[UnitT]):
     def losses(self) -> int:
         """How often units were lost."""
         return self._losses
+
+    @property
+    def busy(self) -> bool:
+        """Whether a unit waits for its answer."""
+        return self._answered < self._submitted
 
     def submit(self, unit: UnitT, done: Done, losses: int | None) -> None:
         """Queue a unit; see Journal.submit."""
@@ -81,6 +87,7 @@ class Writer(Generic[UnitT]):
                     f"journal {self._env.path}: units that this one may rest on were lost: read "
                     "how its run stands, and build it anew"
                 )
+            self._submitted += 1
             self._queue.put((unit, done))
         faults.point(SUBMIT_AFTER)
 
@@ -118,13 +125,13 @@ class Writer(Generic[UnitT]):
         except Exception as error:
             logger.error("journal %s: %s", self._env.path, error)
             for done in [done for _, done in batch] + self._lose():
-                _answer(done, error)
+                self._answer(done, error)
         else:
             self.commits += 1
             self.units += len(units)
             self._batches.committed(units)
             for _, done in batch:
-                _answer(done, None)
+                self._answer(done, None)
 
     def _lose(self) -> list[Done]:
         """Take what is queued behind a lost batch: it may rest on that."""
@@ -138,10 +145,10 @@ class Writer(Generic[UnitT]):
                 self._queue.put(None)
         return lost
 
-
-def _answer(done: Done, error: Exception | None) -> None:
-    try:
-        done(error)
-        faults.point(DONE_AFTER)
-    except BaseException:  # SystemExit would end the thread, and with it the journal
-        logger.exception("journal: the callback of a unit failed")
+    def _answer(self, done: Done, error: Exception | None) -> None:
+        try:
+            done(error)
+            faults.point(DONE_AFTER)
+        except BaseException:  # SystemExit would end the thread, and with it the journal
+            logger.exception("journal: the callback of a unit failed")
+        self._answered += 1

@@ -11,6 +11,9 @@ from supervision.service import OnExit
 
 
 class _Opened(Protocol):
+    @property
+    def busy(self) -> bool: ...
+
     def close(self) -> None: ...
 
 
@@ -53,6 +56,11 @@ class LmdbService(Generic[OpenedT]):
         opened, self._opened = self._opened, None
         if opened is not None:
             opened.close()
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is on its way to the disk."""
+        return self._opened is not None and self._opened.busy
 
     def opened(self) -> OpenedT:
         """What it holds. Raises PerdureError UNAVAILABLE when the service does not run."""

@@ -6,7 +6,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,6 +47,7 @@ from supervision.messages import ServiceStatus
 from supervision.preflight import preflight
 from supervision.process_refs import ProcessRefs
 from supervision.registry import Deployment, LiveRegistry
+from supervision.rest import at_rest
 from supervision.supervisor import Progress, Supervisor
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,8 @@ class Node:
         data: the node's data folder; by default `.perdure` in the application's folder.
         clock: where time comes from.
         terminal: what the module `io` of terminal processes writes to and reads from.
+        keeps_time: False where somebody else moves the clock, and calls `timers.run_due`.
+        functions: makes what calls the Python functions.
 
     Raises ConfigurationError with all problems found by the preflight check, PerdureError when
     the data folder or a journal cannot be used. Nothing is started then.
@@ -81,6 +84,8 @@ class Node:
         *,
         clock: Clock | None = None,
         terminal: Streams = STANDARD,
+        keeps_time: bool = True,
+        functions: Callable[[Path, Timers], PythonFunctions] = PythonFunctions,
     ) -> None:
         self.warnings = loaded.warnings
         self.folder = folder
@@ -100,7 +105,8 @@ class Node:
         self.router.provide("metrics", self._metrics)
         self.variables = Variables(loaded.registry, self.router)
         self.router.provide("env", self.variables)
-        self._python = PythonFunctions(loaded.source_folder, self.timers)
+        self._python = functions(loaded.source_folder, self.timers)
+        self._timer_thread = TimerThread(self.timers) if keeps_time else None
         self._started = 0
         self._stopped = False
         #: Held for the moment in which the node begins to start or to stop.
@@ -137,7 +143,6 @@ class Node:
             self.stores, self._python,
         )  # fmt: skip
         self._process_refs = ProcessRefs(parts)
-        self._timer_thread = TimerThread(self.timers)
         services = build_services(parts)
         self._parts = parts
         self._pools = FunctionPools(
@@ -192,7 +197,8 @@ class Node:
             if self._stopped:
                 raise PerdureError(Kind.UNAVAILABLE, "the node was stopped: make a new one")
             self._started = time.monotonic_ns()
-            self._timer_thread.start()
+            if self._timer_thread is not None:
+                self._timer_thread.start()
             self._pools.start()
             try:
                 self._control_server.start()
@@ -213,7 +219,8 @@ class Node:
         self.supervisor.close()
         if self._started:
             self._pools.stop()
-            self._timer_thread.stop()
+            if self._timer_thread is not None:
+                self._timer_thread.stop()
         self._registry_module.close()
         self._python.close()
         for service in self._parts.services.values():
@@ -367,6 +374,11 @@ class Node:
     def _moved(self, event: dict[str, Any]) -> None:
         """Tell the event bus: system "service", kind the new state, path the id."""
         self.events.publish("service", event["to"], event["id"], event)
+
+    def at_rest(self) -> bool:
+        """Whether nothing is under way: whatever lives waits for a time, or for somebody outside of
+        the node. See supervision/rest.py."""
+        return at_rest(self._python, self._parts.services.values())
 
     def processes(self) -> list[dict[str, Any]]:
         """Every process: pid, entry, waiting messages, parent, names."""

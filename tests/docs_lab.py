@@ -10,8 +10,8 @@ The fenced blocks of a page are one application, in a folder `shop`:
   `--> text`, in their order; `...` in these stands for any text;
 - every other `python` block is run with `node`, the running supervision.Node; its comments are
   `#> text`;
-- in a `sh` block, the lines that begin with `perdure` are run beside the folder, while the node
-  runs;
+- in a `sh` block, the lines that begin with `perdure` or `pytest` are run beside the folder,
+  while the node runs;
 - a `text`, `json` or `mermaid` block is there to be read.
 """
 
@@ -46,6 +46,7 @@ HOSTS: Final[list[dict[str, Any]]] = [
 ]
 KINDS: Final = ("function", "process", "workflow")
 SHOWN_ONLY: Final = ("text", "json", "mermaid")
+_COMMANDS: Final = {"perdure": "supervision.cli", "pytest": "pytest"}
 
 _BLOCK = re.compile(r"^```(\w*)([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _FILE = re.compile(r"(?:#|--) ([\w/]+\.(?:yaml|lua|py))\b")
@@ -186,9 +187,9 @@ def _run_commands(code: str, folder: Path, where: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for line in code.splitlines():
         name, *arguments = shlex.split(line, comments=True) or [""]
-        if name == "perdure":
+        if name in _COMMANDS:
             done = subprocess.run(
-                [sys.executable, "-m", "supervision.cli", *arguments],
+                [sys.executable, "-m", _COMMANDS[name], *arguments],
                 cwd=folder,
                 env=environment,
                 capture_output=True,

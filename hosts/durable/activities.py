@@ -99,7 +99,8 @@ class Activities:
         if lender is None:
             logger.warning("activity %d of run %d: no worker serves %s", key[1], key[0], queue)
             again = partial(self._borrow, queue, key, attempt, begin)
-            self._shard.deadlines.after(_LOOK_NS, partial(self._shard.post, again))
+            look = partial(self._shard.post, again)
+            self._shard.deadlines.after(_LOOK_NS, look, background=True)
             return
         places, post = lender.activities.places, lender.post
         here = partial(self._shard.post, partial(begin, partial(post, places.leave)))

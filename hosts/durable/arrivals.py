@@ -146,7 +146,8 @@ class Arrivals:
             if closing[0] == "child_close" and not ok and decode(value).retryable:
                 # The child's host does not run at the moment.
                 again = partial(self._shard.outbox.close_child, orphan, closing)
-                self._shard.deadlines.after(_AGAIN_NS, partial(self._shard.post, again))
+                post = partial(self._shard.post, again)
+                self._shard.deadlines.after(_AGAIN_NS, post, background=True)
                 return
             unit = Unit()
             orphan.settle(seq, unit)

@@ -14,6 +14,8 @@ from typing import Any, Final, Protocol
 from hosts.timers import Timer, Timers
 from journal import faults
 from journal.journal import Journal
+from journal.keys import NUMBER_MAX
+from journal.store import Timer as Due
 
 logger = logging.getLogger(__name__)
 
@@ -69,9 +71,14 @@ class Deadlines:
         """The monotonic clock, ns."""
         return self._timers.clock.monotonic()
 
-    def after(self, ns: int, callback: Callable[[], None]) -> None:
-        """Call back in `ns` nanoseconds."""
-        self._timers.add(self._timers.clock.monotonic() + ns, callback)
+    def after(self, ns: int, callback: Callable[[], None], *, background: bool = False) -> None:
+        """Call back in `ns` nanoseconds; see `Timers.add`."""
+        self._timers.add(self._timers.clock.monotonic() + ns, callback, background=background)
+
+    def next_due(self) -> int | None:
+        """Wall clock time, ns, of the first timer of the journal that is still to come."""
+        rows = self._journal.timers_due(1, Due(self.wall(), NUMBER_MAX, NUMBER_MAX))
+        return rows[0].due_ns if rows else None
 
     def start(self) -> None:
         """Fire what fell due while the node was down, in due order, and hold what is due soon."""
@@ -128,4 +135,5 @@ class Deadlines:
             self._read()
         elif clock.wall() + HORIZON_NS // 2 > self._horizon:
             self._read()
-        self._look = self._timers.add(clock.monotonic() + LOOK_NS, self._look_again)
+        due = clock.monotonic() + LOOK_NS
+        self._look = self._timers.add(due, self._look_again, background=True)

@@ -364,6 +364,11 @@ class WorkflowHost:
         shard.post(partial(shard.request, reply, shard.migration.move, run, reply))
 
     @property
+    def next_due(self) -> int | None:
+        """Wall clock time, ns, of the first durable timer that is still to come."""
+        return self._deadlines.next_due() if self._deadlines is not None else None
+
+    @property
     def live(self) -> int:
         """How many runs are in memory; the others are on disk."""
         return sum(len(shard.runs) for shard in self._shards)

@@ -64,7 +64,7 @@ class Retention:
             except JournalError as error:
                 logger.error("ended runs are not deleted now: %s", error)
             next_look = self._timers.clock.monotonic() + min(_LOOK_NS, self._retention // 10 + 1)
-            self._timer = self._timers.add(next_look, self._due.set)
+            self._timer = self._timers.add(next_look, self._due.set, background=True)
 
     def sweep(self) -> int:
         """Delete the runs whose time has come; how many. Raises JournalError."""
