@@ -152,6 +152,11 @@ class Environment:
         with self._lock:
             self._close(JournalClosedError(f"journal {self.path} is closed"))
 
+    @property
+    def gone(self) -> bool:
+        """It could not be opened anew after a failure, and only a new open of it goes on."""
+        return self._env is None and not isinstance(self._problem, JournalClosedError)
+
     def check_process(self) -> None:
         """Raise JournalForkedError in any process but the one that opened the journal."""
         if os.getpid() != self._pid:
@@ -200,7 +205,7 @@ class Environment:
         logger.warning("journal %s: opening anew after a failed commit: %s", self.path, cause)
         unknown = JournalIOError(
             f"journal {self.path}: {cause}; what was written could not be found out: "
-            "start the node again when the disk is well"
+            "it has to be opened again when the disk is well"
         )
         with self._lock:
             env = self._reopen(unknown)

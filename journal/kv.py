@@ -17,7 +17,7 @@ from journal.environment import Environment, open_owned
 from journal.errors import BadRecordError
 from journal.files import Handles, Transaction
 from journal.owner import OwnerLock
-from journal.writer import Done, Writer
+from journal.writer import Done, OnGone, Writer
 
 #: Bytes of the map to start with; it grows by itself.
 MAP_SIZE: Final = 16 << 20
@@ -94,6 +94,10 @@ class KeyValues:
     def busy(self) -> bool:
         """Whether a change that was submitted waits for its answer."""
         return self._writer.busy
+
+    def watch(self, on_gone: OnGone) -> None:
+        """Hear that nothing can be written before a new open; see `Writer.watch`."""
+        self._writer.watch(on_gone)
 
     def close(self) -> None:
         """Commit what was submitted, then close; not to be called from a `done`."""

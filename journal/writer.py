@@ -14,11 +14,20 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from journal import faults
 from journal.environment import Environment
-from journal.errors import JournalClosedError, JournalLossError
+from journal.errors import (
+    JournalClosedError,
+    JournalCorruptError,
+    JournalError,
+    JournalLossError,
+    translate,
+)
 from journal.files import Handles, Transaction
 
 #: Called on the writer thread: None once the unit is on disk, else why it is not.
 Done = Callable[[Exception | None], None]
+
+#: Called when nothing more can be written until the environment is opened again; must not block.
+OnGone = Callable[[JournalError], None]
 
 #: Units in one transaction at most, so that the first of many need not wait for the last.
 #: Throughput grows little beyond: 130 k records/s in batches of 100, 350 k/s in batches of 1000.
@@ -62,6 +71,8 @@ class Writer(Generic[UnitT]):
         self._closed = False
         self._losses = 0
         self._submitted = self._answered = 0
+        self._watchers: list[OnGone] = []
+        self._gone: JournalError | None = None
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
         self._thread.start()
 
@@ -74,6 +85,15 @@ class Writer(Generic[UnitT]):
     def busy(self) -> bool:
         """Whether a unit waits for its answer."""
         return self._answered < self._submitted
+
+    def watch(self, on_gone: OnGone) -> None:
+        """Hear, on the writer thread and once, that nothing can be written before a new open."""
+        with self._lock:
+            gone = self._gone
+            if gone is None:
+                self._watchers.append(on_gone)
+        if gone is not None:
+            on_gone(gone)
 
     def submit(self, unit: UnitT, done: Done, losses: int | None) -> None:
         """Queue a unit; see Journal.submit."""
@@ -126,12 +146,22 @@ class Writer(Generic[UnitT]):
             logger.error("journal %s: %s", self._env.path, error)
             for done in [done for _, done in batch] + self._lose():
                 self._answer(done, error)
+            if isinstance(error, JournalCorruptError) or self._env.gone:
+                self._tell(error)
         else:
             self.commits += 1
             self.units += len(units)
             self._batches.committed(units)
             for _, done in batch:
                 self._answer(done, None)
+
+    def _tell(self, error: Exception) -> None:
+        with self._lock:
+            if self._gone is None:
+                self._gone = translate(error, self._env.path)
+            watchers, self._watchers = self._watchers, []
+        for watcher in watchers:
+            watcher(self._gone)
 
     def _lose(self) -> list[Done]:
         """Take what is queued behind a lost batch: it may rest on that."""

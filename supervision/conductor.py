@@ -106,7 +106,7 @@ class Conductor:
                 case Due():
                     message.child.on_due(message.number)
             self._go_on()
-        except Exception as error:
+        except BaseException as error:
             # A fault of ours: the other services still need their supervisor.
             logger.exception("the supervisor %s could not handle %r", self._id, message)
             if isinstance(message, (Request, Change, Look)):
@@ -298,7 +298,7 @@ class Conductor:
         if self._on_transition is not None:
             try:
                 self._on_transition(child.event(old))
-            except Exception:
+            except BaseException:
                 logger.exception("what hears of transitions failed")
 
 

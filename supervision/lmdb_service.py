@@ -14,6 +14,8 @@ class _Opened(Protocol):
     @property
     def busy(self) -> bool: ...
 
+    def watch(self, on_gone: Callable[[JournalError], None]) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -21,7 +23,7 @@ OpenedT = TypeVar("OpenedT", bound=_Opened)
 
 
 class LmdbService(Generic[OpenedT]):
-    """Holds an environment open while it runs.
+    """Holds an environment open while it runs. It has failed when nothing more can be written.
 
     Args:
         path: its folder.
@@ -33,9 +35,11 @@ class LmdbService(Generic[OpenedT]):
         self.path = path
         self._opens = opens
         self._opened: OpenedT | None = None
+        self._broken = False
+        self._on_exit: OnExit = lambda reason: None
 
     def attach(self, on_exit: OnExit) -> None:
-        """An environment does not end by itself."""
+        self._on_exit = on_exit
 
     def open(self) -> None:
         """Open it ahead of `start`, for a check that comes before anything runs.
@@ -50,10 +54,19 @@ class LmdbService(Generic[OpenedT]):
             raise PerdureError(Kind.UNAVAILABLE, f"{self.id}: {error}") from error
 
     def start(self) -> None:
+        if self._broken:
+            self.stop()
         self.open()
+        on_exit = self._on_exit
+
+        def gone(error: JournalError) -> None:
+            self._broken = True
+            on_exit(PerdureError(Kind.UNAVAILABLE, f"{self.id}: {error}", True))
+
+        self.opened().watch(gone)
 
     def stop(self) -> None:
-        opened, self._opened = self._opened, None
+        opened, self._opened, self._broken = self._opened, None, False
         if opened is not None:
             opened.close()
 

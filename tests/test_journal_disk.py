@@ -107,8 +107,8 @@ def test_when_nobody_can_say_what_was_written_the_journal_stops_until_it_is_open
     for _ in range(2):
         (answer,) = commit(journal, appending(1, ["unknown"]))
         assert isinstance(answer, JournalIOError)
-        assert "start the node again" in str(answer)
-        with pytest.raises(JournalIOError, match="start the node again"):
+        assert "it has to be opened again" in str(answer)
+        with pytest.raises(JournalIOError, match="it has to be opened again"):
             journal.history(1)
     journal.close()
     data.with_name("away").rename(data)

@@ -50,6 +50,13 @@ class Endings:
         """`reply` gets the result of an open run."""
         self._outcomes.setdefault(run, []).append(reply)
 
+    def refuse(self, error: PerdureError) -> None:
+        """Nobody hears of the end of a run from here any more."""
+        outcomes, self._outcomes = self._outcomes, {}
+        for replies in outcomes.values():
+            for reply in replies:
+                self._shard.parts.router.refuse(reply, error)
+
     def watch(self, run: int, verb: str, pid: str) -> None:
         """monitor, unmonitor, link or unlink an open run."""
         watchers = self._watchers.setdefault(run, [])

@@ -28,7 +28,7 @@ from hosts.durable.start_options import start_options
 from hosts.durable.where import Condition
 from hosts.timers import Timers
 from journal import faults
-from journal.errors import BadRecordError
+from journal.errors import BadRecordError, JournalError
 from journal.journal import Journal
 from journal.records import RunRow
 from runtime.errors import Kind, PerdureError
@@ -88,6 +88,7 @@ class WorkflowHost:
         self._payload_limit = payload_limit
         self._retry_policy = retry_policy
         self._shards: list[Shard] = []
+        self._on_exit: Callable[[PerdureError | None], None] = lambda reason: None
         self._turns = itertools.count()
         self._journal: Journal | None = None
         self._deadlines: Deadlines | None = None
@@ -101,7 +102,8 @@ class WorkflowHost:
     # As a service ---------------------------------------------------------------------------------
 
     def attach(self, on_exit: Callable[[PerdureError | None], None]) -> None:
-        """A workflow host does not end by itself."""
+        """It ends by itself when its journal does."""
+        self._on_exit = on_exit
 
     def start(self) -> None:
         """Open for work, and take up what the last boot left: timers, activities, requests."""
@@ -137,17 +139,30 @@ class WorkflowHost:
             recovered.set()
         faults.point(RECOVERY_AFTER)
         self._deadlines.start()
+        journal.watch(partial(self._journal_gone, self._on_exit))
 
     def stop(self) -> None:
-        """Leave the runs where they are; the next boot goes on."""
+        """Leave the runs where they are; the next start goes on."""
         self._router.detach(self)
         if self._deadlines is not None:
             self._deadlines.stop()
-        for shard in self._shards:
+        shards, self._shards = self._shards, []
+        for shard in shards:
             self._router.detach(shard.inline)
             self._deployed.leave(shard)
             shard.actor_ref.stop()
-        self._shards = []
+
+    def _journal_gone(
+        self, on_exit: Callable[[PerdureError | None], None], error: JournalError
+    ) -> None:
+        """Take no more work. The shards may wait for the journal's thread, which this is."""
+
+        def fail() -> None:
+            self.stop()
+            text = f"{self.id}: its journal failed: {error}"
+            on_exit(PerdureError(Kind.UNAVAILABLE, text, True))
+
+        threading.Thread(target=fail, name=f"perdure-fail-{self.id}", daemon=True).start()
 
     def _recover(self, journal: Journal) -> None:
         pending: dict[int, None] = {}

@@ -195,6 +195,14 @@ class Shard(VmWorker):
             text = f"{self.parts.host_id}: {error or type(error).__name__}"
             self.parts.router.refuse(reply, PerdureError(Kind.INTERNAL, text))
 
+    def left_over(self, items: list[Item]) -> None:
+        """The host has stopped: who waits for an answer of it hears that."""
+        stopped = PerdureError(Kind.UNAVAILABLE, f"{self.parts.host_id} was stopped", True)
+        for item in items:
+            if isinstance(item, partial) and item.func == self.request:
+                self.parts.router.refuse(item.args[0], stopped)
+        self.endings.refuse(stopped)
+
     def touch(self, execution: Execution, record: Record, ack: ReplyTo | None = None) -> None:
         """Give a run an input; `ack` hears true once it is on disk."""
         if not execution.expects(record):
