@@ -31,6 +31,7 @@ class Group(Child):
         self.children: Sequence[Child] = ()
         self._arriving: list[int] = []  # places of children that are to come up
         self._departing: list[int] = []  # places of children that are to go down
+        self._came_up: set[Child] = set()  # since its start began
         self._crashes: deque[int] = deque()  # times of those that count
 
     @property
@@ -53,6 +54,7 @@ class Group(Child):
     def adopt(self, children: Sequence[Child]) -> None:
         """Take these as its children."""
         self.children = children
+        self._came_up &= set(children)
         self._arriving, self._departing = [], []
         for place, child in enumerate(children):
             child.parent, child.place = self, place
@@ -68,7 +70,9 @@ class Group(Child):
         """Note that a child's goal or state has changed."""
         if child.leaving:
             _add(self._departing, child.place)
-        if not child.passed:
+        if child.up:
+            self._came_up.add(child)
+        if not self._passed(child):
             _add(self._arriving, child.place)
         self._means.touched(self)
 
@@ -76,7 +80,7 @@ class Group(Child):
         """Which of its family keeps a child that could start from starting."""
         if not self.open:
             yield self
-        elif self._in_line:
+        elif self._in_order or self.state is State.STARTING:
             first, last = self.first_to_come(), self.last_to_go()
             if last is not None:
                 yield last
@@ -94,7 +98,7 @@ class Group(Child):
         arriving = self._arriving
         while arriving:
             child = self.children[arriving[0]]
-            if not child.passed:
+            if not self._passed(child):
                 return child
             del arriving[0]
         return None
@@ -110,9 +114,16 @@ class Group(Child):
         return None
 
     @property
-    def _in_line(self) -> bool:
-        """Children start one after the other, and not each by itself."""
-        return self.state is State.STARTING or self.family.strategy is not Strategy.ONE_FOR_ONE
+    def _in_order(self) -> bool:
+        """Children start one after the other at all times, not only with their supervisor."""
+        return self.family.strategy is not Strategy.ONE_FOR_ONE
+
+    def _passed(self, child: Child) -> bool:
+        """Siblings to its right need not wait for it.
+
+        Under one_for_one they wait for it to come up once: who crashes on and on holds up nobody.
+        """
+        return child.passed or (not self._in_order and child in self._came_up)
 
     # What it hears --------------------------------------------------------------------------------
 
@@ -144,6 +155,7 @@ class Group(Child):
         self._calls = {verb}
         self._crashes.clear()
         if verb == "start":
+            self._came_up.clear()
             for child in self.children:
                 child.forgive()
                 child.aim(Goal.UP)

@@ -106,8 +106,7 @@ class Lab:
             assert each.state in (State.RUNNING, State.EXITED), (child.spec.id, each.spec.id)
         supervisor = child.parent
         assert supervisor.open
-        in_line = supervisor.family.strategy is not Strategy.ONE_FOR_ONE
-        if in_line or supervisor.state is State.STARTING:
+        if supervisor.family.strategy is not Strategy.ONE_FOR_ONE:
             for each in supervisor.children[: child.place]:
                 assert each.passed, (child.spec.id, each.spec.id)
 

@@ -25,6 +25,8 @@ class Node:
     wanted: bool = False
     begun: bool = False
     up: bool = False
+    #: It has been up since its supervisor began.
+    arrived: bool = False
     #: It ended by itself and stays down; `returned` without an error.
     exited: bool = False
     returned: bool = False
@@ -115,7 +117,7 @@ class Model:
         if node.begun:
             if node.up or not all(map(_passed, node.children)):
                 return False
-            node.up, node.since = True, self.now
+            node.up, node.arrived, node.since = True, True, self.now
             return True
         if not self._may_start(node):
             return False
@@ -124,11 +126,11 @@ class Model:
         node.crashes = []
         for child in node.children:
             self._forgive(child)
-            child.wanted = True
+            child.wanted, child.arrived = True, False
         if node.broken:
             self._fail(node)
         elif not node.spec.family:
-            node.up, node.since = True, self.now
+            node.up, node.arrived, node.since = True, True, self.now
         return True
 
     def _may_start(self, node: Node) -> bool:
@@ -218,4 +220,8 @@ class Model:
 
 
 def _passed(node: Node) -> bool:
-    return node.up or not node.wanted
+    """Siblings to the right need not wait for it."""
+    assert node.parent is not None
+    assert node.parent.spec.family is not None
+    in_order = node.parent.spec.family.strategy is not Strategy.ONE_FOR_ONE
+    return not node.wanted or (node.up if in_order else node.arrived)

