@@ -50,6 +50,7 @@ class DrainingActor(pykka.ThreadingActor, Generic[T]):
         self._turns = 0
         self._probes: list[Probe] = []
         self.post: Callable[[T], None] = self.actor_inbox.put
+        self._untouched: list[T] = []  # came in with the stop, ahead of it
 
     def launch(self) -> None:
         """Start the thread of an actor that was constructed.
@@ -85,6 +86,7 @@ class DrainingActor(pykka.ThreadingActor, Generic[T]):
             except Empty:
                 pass
             if stopped.is_set():
+                self._untouched = items
                 return
             if items or more:
                 self._turns += 1
@@ -103,7 +105,7 @@ class DrainingActor(pykka.ThreadingActor, Generic[T]):
 
     def flush(self) -> None:
         """Handle what came too late; for whoever put it in and finds the actor over."""
-        items: list[T] = []
+        items = self._untouched
         try:
             while True:
                 item = self.actor_inbox.get_nowait()

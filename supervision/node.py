@@ -214,6 +214,9 @@ class Node:
             if self._stopped:
                 return []
             self._stopped = True
+        for service in self._parts.services.values():
+            if isinstance(service, ProcessHost):
+                service.refuse_new()
         hung = self.supervisor.stop_all(progress)
         self._control_server.stop()
         self.supervisor.close()

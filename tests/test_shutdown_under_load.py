@@ -22,7 +22,7 @@ APP = {
     lifecycle: {stop_timeout: 1s}
   - name: top
     kind: process.supervisor
-    strategy: one_for_all
+    strategy: one_for_one
     intensity: {restarts: 1000000}
     children: [stubborn, busy, crashing]
     lifecycle: {auto_start: true}
@@ -31,7 +31,11 @@ APP = {
     process: deaf
     host: processes
     lifecycle: {stop_timeout: 1s}
-  - {name: busy, kind: process.service, process: spawner, host: processes}
+  - name: busy
+    kind: process.service
+    process: spawner
+    host: processes
+    lifecycle: {requires: [orders], stop_timeout: 1s}
   - {name: crashing, kind: process.service, process: crasher, host: processes}
   - name: deaf
     kind: process.lua
@@ -43,9 +47,13 @@ APP = {
     modules: [time]
     source: |
       process.registry.register("busy")
-      local workflows = 0
+      local events, workflows, told = process.events(), 0, false
       while true do
-        process.spawn("app:brief", "app:processes")
+        local _, err = process.spawn("app:brief", "app:processes")
+        if err and not told then
+          print("refused:", err:message())
+          told = true
+        end
         if workflows < 50 then
           workflows = workflows + 1
           assert(process.spawn("app:order", "app:orders", workflows))
@@ -58,7 +66,9 @@ APP = {
     kind: process.lua
     modules: [time]
     source: |
-      time.sleep("1h")
+      local events, timer = process.events(), time.after("50ms")
+      local got = channel.select{events:case_receive(), timer:case_receive()}
+      if got.channel ~= events then error("it crashes every now and then") end
   - name: order
     kind: workflow.lua
     source: |
@@ -87,6 +97,7 @@ def test_a_signal_under_load(tmp_path: Path) -> None:
         "app:orders", "app:journal", *in_order
     }  # fmt: skip
     assert not any(state in ("starting", "running", "failed") for _, state in steps)
+    assert any("app:processes is stopping: it starts nothing new" in each for each in log)
     assert "stopped in" in log[-1]
     assert took < 30
 

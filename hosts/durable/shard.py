@@ -21,6 +21,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, NamedTuple
@@ -195,12 +196,25 @@ class Shard(VmWorker):
             text = f"{self.parts.host_id}: {error or type(error).__name__}"
             self.parts.router.refuse(reply, PerdureError(Kind.INTERNAL, text))
 
+    def on_stop(self) -> None:
+        """Hear of all that is on its way to the disk, before the inbox is closed."""
+        with suppress(JournalError):  # it is closed
+            self.settle_journal()
+
     def left_over(self, items: list[Item]) -> None:
         """The host has stopped: who waits for an answer of it hears that."""
+        router = self.parts.router
         stopped = PerdureError(Kind.UNAVAILABLE, f"{self.parts.host_id} was stopped", True)
         for item in items:
             if isinstance(item, partial) and item.func == self.request:
-                self.parts.router.refuse(item.args[0], stopped)
+                router.refuse(item.args[0], stopped)
+        while not self._answers.empty():
+            flight, error = self._answers.get()
+            for reply, value in flight.acks:
+                if error is None:
+                    router.answer(reply, value)
+                else:
+                    router.refuse(reply, stopped)
         self.endings.refuse(stopped)
 
     def touch(self, execution: Execution, record: Record, ack: ReplyTo | None = None) -> None:

@@ -119,15 +119,21 @@ class ProcessHost:
         self._vms.add(self._python)
         self._router.attach(self)
 
+    def refuse_new(self) -> None:
+        """Start nothing new from now on; what lives here goes on until `stop`."""
+        self._stopping.set()
+        if self._placement.close() == 0:
+            self._emptied.set()
+        for worker in self._vms.workers:
+            worker.post(lambda: None)  # so that it asks how much room there is
+
     def stop(self) -> None:
         """CANCEL to every process, then, after the stop timeout, the end.
 
         A process that waits for messages, has nothing under way and never looked at its events
         would not hear: it ends at once.
         """
-        self._stopping.set()
-        if self._placement.close() == 0:
-            self._emptied.set()
+        self.refuse_new()
         for home in self._vms.homes():
             home.post(inputs.control_all("stop", "the node stops"))
         deadline = self._timers.clock.monotonic() + int(self.stop_timeout * 1e9)
