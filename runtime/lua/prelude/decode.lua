@@ -6,41 +6,64 @@
 -- Both raise an error of kind Invalid for bytes that are not of this codec.
 local S = ...
 local new_error, invalid = S.new_error, S.invalid
-local byte, sub, unpack = string.byte, string.sub, string.unpack
+local byte, unpack = string.byte, string.unpack
 local table_unpack = table.unpack
-local error, pcall, type = error, pcall, type
+local error, pairs, pcall, type = error, pairs, pcall, type
 
 local ERROR_EXT = 1
 
-local get -- (bytes, position) -> value, next position
+-- What a first byte stands for is in one of three tables: a value of its own; a layout for string.unpack, for
+-- numbers and strings; or a reader(bytes, position) -> value, next position.
+local CONSTANTS, LAYOUTS, READERS = {}, {}, {}
 
-local function get_string(s, i, size)
-  local after = i + size
-  if after > #s + 1 then
-    error("the bytes end too early", 0)
-  end
-  return sub(s, i, after - 1), after
+local function unknown(s, i)
+  error(i > #s + 1 and "the bytes end too early" or "an unknown type byte", 0)
 end
+
+local function get(s, i)
+  local b = byte(s, i)
+  local v = CONSTANTS[b]
+  if v ~= nil then
+    return v, i + 1
+  end
+  local layout = LAYOUTS[b]
+  if layout then
+    return unpack(layout, s, i + 1)
+  end
+  return (READERS[b] or unknown)(s, i + 1)
+end
+
+-- The loops have `get` in line: most of what there is to read is in arrays and maps.
 
 local function get_array(s, i, size)
   local t = {}
   for k = 1, size do
-    t[k], i = get(s, i)
+    local b = byte(s, i)
+    local v = CONSTANTS[b]
+    if v ~= nil then
+      t[k], i = v, i + 1
+    else
+      local layout = LAYOUTS[b]
+      if layout then
+        t[k], i = unpack(layout, s, i + 1)
+      else
+        t[k], i = (READERS[b] or unknown)(s, i + 1)
+      end
+    end
   end
   return t, i
 end
 
 local function get_map(s, i, size)
-  local t, k, v = {}, nil, nil
+  local t, k = {}, nil
   for _ = 1, size do
-    local b = byte(s, i)
-    if b and b >= 0xa0 and b < 0xc0 then -- most keys are short strings
-      k, i = get_string(s, i + 1, b - 0xa0)
+    local layout = LAYOUTS[byte(s, i)] -- most keys are strings
+    if layout then
+      k, i = unpack(layout, s, i + 1)
     else
       k, i = get(s, i)
     end
-    v, i = get(s, i)
-    t[k] = v
+    t[k], i = get(s, i)
   end
   return t, i
 end
@@ -62,69 +85,29 @@ local function sized(reader, layout)
 end
 
 local function fixed(reader, size)
-  return function(s, i)
-    return reader(s, i, size)
-  end
+  return function(s, i) return reader(s, i, size) end
 end
 
-local function number(layout)
-  return function(s, i)
-    return unpack(layout, s, i)
-  end
-end
+for b = 0x00, 0x7f do CONSTANTS[b] = b end
+for b = 0xe0, 0xff do CONSTANTS[b] = b - 0x100 end
+CONSTANTS[0xc2], CONSTANTS[0xc3] = false, true
 
-local readers = {
+for b = 0xa0, 0xbf do LAYOUTS[b] = "c" .. b - 0xa0 end
+for b, layout in pairs({
+  [0xc4] = ">s1", [0xc5] = ">s2", [0xc6] = ">s4", [0xd9] = ">s1", [0xda] = ">s2", [0xdb] = ">s4",
+  [0xcb] = ">d", [0xcc] = ">I1", [0xcd] = ">I2", [0xce] = ">I4", [0xcf] = ">i8", -- never above 2^63 - 1
+  [0xd0] = ">i1", [0xd1] = ">i2", [0xd2] = ">i4", [0xd3] = ">i8",
+}) do LAYOUTS[b] = layout end
+
+for b = 0x80, 0x8f do READERS[b] = function(s, i) return get_map(s, i, b - 0x80) end end
+for b = 0x90, 0x9f do READERS[b] = function(s, i) return get_array(s, i, b - 0x90) end end
+for b, reader in pairs({
   [0xc0] = function(_, i) return nil, i end,
-  [0xc2] = function(_, i) return false, i end,
-  [0xc3] = function(_, i) return true, i end,
-  [0xc4] = sized(get_string, ">I1"),
-  [0xc5] = sized(get_string, ">I2"),
-  [0xc6] = sized(get_string, ">I4"),
-  [0xc7] = sized(get_error, ">I1"),
-  [0xc8] = sized(get_error, ">I2"),
-  [0xc9] = sized(get_error, ">I4"),
-  [0xcb] = number(">d"),
-  [0xcc] = number(">I1"),
-  [0xcd] = number(">I2"),
-  [0xce] = number(">I4"),
-  [0xcf] = number(">i8"), -- never above 2^63 - 1
-  [0xd0] = number(">i1"),
-  [0xd1] = number(">i2"),
-  [0xd2] = number(">i4"),
-  [0xd3] = number(">i8"),
-  [0xd6] = fixed(get_error, 4),
-  [0xd7] = fixed(get_error, 8),
-  [0xd8] = fixed(get_error, 16),
-  [0xd9] = sized(get_string, ">I1"),
-  [0xda] = sized(get_string, ">I2"),
-  [0xdb] = sized(get_string, ">I4"),
-  [0xdc] = sized(get_array, ">I2"),
-  [0xdd] = sized(get_array, ">I4"),
-  [0xde] = sized(get_map, ">I2"),
-  [0xdf] = sized(get_map, ">I4"),
-}
-
-function get(s, i)
-  local b = byte(s, i)
-  if not b then
-    error("the bytes end too early", 0)
-  elseif b < 0x80 then
-    return b, i + 1
-  elseif b < 0x90 then
-    return get_map(s, i + 1, b - 0x80)
-  elseif b < 0xa0 then
-    return get_array(s, i + 1, b - 0x90)
-  elseif b < 0xc0 then
-    return get_string(s, i + 1, b - 0xa0)
-  elseif b >= 0xe0 then
-    return b - 0x100, i + 1
-  end
-  local reader = readers[b]
-  if not reader then
-    error("an unknown type byte", 0)
-  end
-  return reader(s, i + 1)
-end
+  [0xc7] = sized(get_error, ">I1"), [0xc8] = sized(get_error, ">I2"), [0xc9] = sized(get_error, ">I4"),
+  [0xd6] = fixed(get_error, 4), [0xd7] = fixed(get_error, 8), [0xd8] = fixed(get_error, 16),
+  [0xdc] = sized(get_array, ">I2"), [0xdd] = sized(get_array, ">I4"),
+  [0xde] = sized(get_map, ">I2"), [0xdf] = sized(get_map, ">I4"),
+}) do READERS[b] = reader end
 
 local function get_all(s)
   local v, after = get(s, 1)
