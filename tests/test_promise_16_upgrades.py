@@ -1,0 +1,99 @@
+"""Promise 16: upgrading Perdure breaks no run: journals and histories of every version go on.
+
+tests/data/journals has what each format's Perdure left behind when it was killed (old_journals.py).
+A file, once there, stays as it is.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import lmdb
+import pytest
+
+from journal.databases import DATABASES, META
+from journal.encoding import encode
+from journal.files import FORMAT_VERSION, IDENTITY
+from runtime.lua.machine import MACHINE_VERSION
+from tests.cli_lab import perdure
+from tests.crash_lab import NodeProcess, NodeRefused, check_journal
+from tests.old_journals import LAST, PAST, REST, WORKFLOWS, write_app
+from tests.replay_lab import misfits
+
+KEPT = Path(__file__).parent / "data/journals"
+FORMATS = range(1, FORMAT_VERSION + 1)
+EXPORT = KEPT / "waiting.json"
+
+
+def left_by(version: int, folder: Path, workflows: dict[str, str] = WORKFLOWS) -> Path:
+    """An application with the journal that the Perdure of a format left."""
+    app = write_app(folder / "app", workflows)
+    journal = app / "data/journal"
+    journal.mkdir(parents=True)
+    data = gzip.decompress((KEPT / f"format-{version}.mdb.gz").read_bytes())
+    (journal / "data.mdb").write_bytes(data)
+    return app
+
+
+def test_every_format_and_version_of_the_machine_is_kept() -> None:
+    """A new one: `python -m tests.old_journals tests/data/journals/format-N.mdb.gz`."""
+    assert sorted(KEPT.glob("format-*")) == [KEPT / f"format-{n}.mdb.gz" for n in FORMATS]
+    assert MACHINE_VERSION == 1, "keep a journal of the new machine, too"
+
+
+@pytest.mark.parametrize("version", FORMATS)
+def test_runs_of_an_older_perdure_go_on_with_their_code(version: int, tmp_path: Path) -> None:
+    deployed = {**dict.fromkeys(WORKFLOWS, 'return "the code of now"'), "child": WORKFLOWS["child"]}
+    app = left_by(version, tmp_path, deployed)
+    with NodeProcess(app) as node:
+        for name in ("waiting", "parent"):
+            node.send(f"{{app:orders|{name}}}", "n", {"n": 5})
+        for name, rest in REST.items():
+            result = node.result(f"{{app:orders|{name}}}")
+            assert result == [*PAST, *rest], name
+        failed = node.row("failed")
+        assert failed["status"] == "failed"
+        assert node.spawn("app:ended", "app:orders", 7, key="ended") == "{app:orders|ended}"
+        assert node.result(node.spawn("app:ended", "app:orders")) == "the code of now"
+        node.stop()
+    assert (app / "effects").read_text() == "busy 2\n"
+    check_journal(app)
+
+
+@pytest.mark.parametrize("version", FORMATS)
+def test_old_histories_replay_to_the_same_commands(version: int, tmp_path: Path) -> None:
+    app = left_by(version, tmp_path)
+    count, differ = misfits(app)
+    assert (count, differ) == (len(LAST) + 1, {})
+    check_journal(app)
+
+
+def test_an_export_of_the_first_format_replays(tmp_path: Path) -> None:
+    assert json.loads(EXPORT.read_text(encoding="utf-8"))["version"] == 1
+    done = perdure("replay", EXPORT, write_app(tmp_path / "app", WORKFLOWS))
+    assert done.returncode == 0, done.stderr
+    assert "13 records, as app:waiting does it now" in done.stdout
+
+
+def test_a_change_that_would_break_old_histories_is_seen(tmp_path: Path) -> None:
+    changed = {name: source.replace('"2ms"', '"3ms"') for name, source in WORKFLOWS.items()}
+    _, differ = misfits(left_by(1, tmp_path, changed))
+    assert sorted(differ) == sorted(f"app:{name}" for name in LAST)
+    done = perdure("replay", EXPORT, tmp_path / "app")
+    assert done.returncode == 1
+    assert "timer_started" in done.stdout + done.stderr
+
+
+def test_a_journal_of_a_newer_perdure_is_refused_by_name(tmp_path: Path) -> None:
+    app = left_by(FORMAT_VERSION, tmp_path)
+    with lmdb.open(str(app / "data/journal"), max_dbs=32) as env:
+        meta = env.open_db(DATABASES[META].name.encode())
+        with env.begin(write=True) as txn:
+            identity = (FORMAT_VERSION + 1, "a journal", 0)
+            txn.put(IDENTITY, encode(IDENTITY, identity), db=meta)
+    before = (app / "data/journal/data.mdb").read_bytes()
+    with pytest.raises(NodeRefused, match=f"has format {FORMAT_VERSION + 1}, .* newer Perdure"):
+        NodeProcess(app)
+    assert (app / "data/journal/data.mdb").read_bytes() == before
