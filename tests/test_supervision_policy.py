@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 
 import pytest
 
 from runtime.errors import Kind, PerdureError
-from supervision.policy import Exit, Restart, decide
-from supervision.service import RestartPolicy, ServiceSpec
+from supervision.policy import Exit, Restart, decide, others, too_many
+from supervision.service import RestartPolicy, ServiceSpec, Strategy
 from tests.clock import S
 
 CRASH = PerdureError(Kind.INTERNAL, "it crashed")
@@ -58,3 +59,33 @@ def test_the_documented_defaults() -> None:
     assert (spec.auto_start, spec.start_timeout, spec.stop_timeout) == (False, 10 * S, 10 * S)
     assert spec.stable_threshold == 5 * S
     assert spec.restart == RestartPolicy(1 * S, 90 * S, 2.0, 0.1, 0)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "crashed", "expected"),
+    [
+        (Strategy.ONE_FOR_ONE, 1, ""),
+        (Strategy.ONE_FOR_ALL, 1, "acd"),
+        (Strategy.ONE_FOR_ALL, 0, "bcd"),
+        (Strategy.REST_FOR_ONE, 1, "cd"),
+        (Strategy.REST_FOR_ONE, 3, ""),
+        (Strategy.REST_FOR_ONE, 0, "bcd"),
+    ],
+)
+def test_others(strategy: Strategy, crashed: int, expected: str) -> None:
+    assert "".join(others(strategy, "abcd", crashed)) == expected
+
+
+@pytest.mark.parametrize(
+    ("times", "restarts", "expected"),
+    [
+        ([0], 0, [True]),
+        ([0, 1, 2, 3], 3, [False, False, False, True]),
+        ([0, 5, 10], 1, [False, True, True]),  # what is as old as the period counts
+        ([0, 6, 12], 1, [False, False, False]),
+        ([0, 1, 2, 8, 9], 2, [False, False, True, False, False]),
+    ],
+)
+def test_too_many(times: list[int], restarts: int, expected: list[bool]) -> None:
+    crashes: deque[int] = deque()
+    assert [too_many(crashes, each, restarts, 5) for each in times] == expected

@@ -40,7 +40,8 @@ def start_cycles(
     requires: Mapping[str, Set[str]], children: Mapping[str, Sequence[str]]
 ) -> list[list[str]]:
     """Cycles of services that wait for each other, each as [a, b, a]."""
-    return [_ids(cycle) for cycle in find_cycles(_graph(requires, children))]
+    cycles = dict.fromkeys(tuple(_ids(each)) for each in find_cycles(_graph(requires, children)))
+    return [list(each) for each in cycles]
 
 
 def _graph(
