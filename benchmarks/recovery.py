@@ -92,7 +92,7 @@ RECOVERY: Final = Benchmark(
     full=1000,
     quick=3,
     prepare=_recovery,
-    rounds=3,
+    rounds=1,
     warmup=0,
 )
 

@@ -150,9 +150,10 @@ local function task_over(slot, co, ok, mark, value, err)
   end
 end
 
--- The rest of a turn whose first task is over, or has spawned another.
-local function go_on(slot, co, ok, mark, value, err)
+-- The rest of a turn whose first task has spawned another.
+local function go_on(slot, co)
   local spawners, depth = nil, 0 -- go on when what they spawned waits or is over
+  local ok, mark, value, err, y
   while true do
     if spawned then
       spawners, depth = spawners or {}, depth + 1
@@ -166,7 +167,6 @@ local function go_on(slot, co, ok, mark, value, err)
       depth = depth - 1
     end
     S.co = co
-    local y
     ok, mark, value, err, y = resume(co)
     if mark == BLOCK then value(slot, co, err, y) end
   end
@@ -191,7 +191,11 @@ local function run(queue, budget, ration)
       if ration then slot.fuel = ration end
       local ok, mark, wait, x, y = resume(co, a, b)
       if mark == BLOCK then wait(slot, co, x, y) end
-      if mark ~= BLOCK or spawned then go_on(slot, co, ok, mark, wait, x) end
+      if spawned then
+        go_on(slot, co)
+      elseif mark ~= BLOCK then
+        task_over(slot, co, ok, mark, wait, x)
+      end
       if ration then budget = budget - (ration - slot.fuel) // WEIGHT end
     end
     budget = budget - 1
