@@ -126,7 +126,8 @@ def log_failure(command: c.Ended, throttle: Throttle) -> None:
     if isinstance(error, PerdureError) and error.kind != Kind.CANCELED:
         more = throttle.passes(error.message)
         if more is not None:
-            user_log.error("%s ended with an error%s: %s", command.pid, more, explain(error))
+            pid, entry = command.pid, command.entry or "unknown entry"
+            user_log.error("%s (%s) ended with an error%s: %s", pid, entry, more, explain(error))
 
 
 def explain(error: PerdureError) -> str:

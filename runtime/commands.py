@@ -175,11 +175,12 @@ class Answer(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """The slot's main returned or failed."""
+    """The slot's main returned or failed; `entry` is the id of its code, "" where nobody knows."""
 
     pid: str
     ok: bool
     value: bytes
+    entry: str = ""
 
 
 class DeadLetter(NamedTuple):

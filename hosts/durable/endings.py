@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from hosts.durable.execution import BEGIN, DEADLINE, Execution
 from hosts.durable.flight import Flight
 from hosts.durable.records import Record
+from hosts.effects import log_failure
+from hosts.throttle import Throttle
 from journal.errors import JournalError
 from journal.unit import Unit
 from runtime import commands as c
@@ -35,6 +37,7 @@ class Endings:
         #: By run: (PID, whether by link) of those who hear of its end.
         self._watchers: dict[int, list[tuple[str, bool]]] = {}
         self._outcomes: dict[int, list[ReplyTo]] = {}
+        self._throttle = Throttle(shard.deadlines)
 
     def expect(self, run: int, request: SpawnRequest) -> None:
         """Who asked for a run hears of its end as the request says."""
@@ -174,6 +177,8 @@ class Endings:
         row = execution.row
         self._shard.tally[row.status] += 1
         self._shard.runs.forget(execution)
+        if row.status == "failed":
+            log_failure(c.Ended(execution.pid, ok, value, row.entry), self._throttle)
         router = self._shard.parts.router
         router.names.release(execution.pid)
         for reply in self._outcomes.pop(execution.run, ()):

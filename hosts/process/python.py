@@ -170,7 +170,7 @@ class PythonProcesses:
         slot.home.inbox.end()
         # Counted first: whoever hears of an end may at once spawn in its place.
         self._on_left()
-        self._on_ended(c.Ended(pid, ok, value))
+        self._on_ended(c.Ended(pid, ok, value, slot.entry))
         tell_end(self._router, self._clock.wall(), pid, slot.tie, ok, value)
 
     # Inputs ---------------------------------------------------------------------------------------

@@ -25,9 +25,11 @@ _TYING = {
 class Tie:
     """What hangs on one process."""
 
-    __slots__ = ("links", "outcomes", "watchers")
+    __slots__ = ("entry", "links", "outcomes", "watchers")
 
     def __init__(self) -> None:
+        #: The id of its code, where known.
+        self.entry = ""
         self.watchers: set[str] = set()
         self.links: set[str] = set()
         self.outcomes: list[ReplyTo] = []
@@ -62,6 +64,7 @@ class Ties:
 
     def _started(self, item: Input) -> None:
         tie = tie_of_start(item[4])
+        tie.entry = item[2]
         if item[1] is not None and (tie.watchers or tie.links or tie.outcomes):
             self.by_pid[item[1]] = tie
 

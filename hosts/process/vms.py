@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Protocol
@@ -21,6 +22,8 @@ from runtime.inbox import NO_LIMIT, InboxLimit
 from runtime.inputs import Input
 from runtime.lua.machine import Machine
 from runtime.routing.router import Router, reply_of
+
+logger = logging.getLogger(__name__)
 
 
 class Home(Protocol):
@@ -201,8 +204,11 @@ class Vms:
         router = self._router
         self._performer.lost(loss.prefix)
         failure = encode(loss.error)
-        for pid in loss.ties:
-            self._performer.ended(c.Ended(pid, False, failure))
+        for pid, tie in loss.ties.items():
+            self._performer.ended(c.Ended(pid, False, failure, tie.entry))
+        if not loss.ties and loss.error.kind != Kind.CANCELED:
+            # No process that anybody knows ends with it, so no end tells of it.
+            logger.error("%s", loss.error)
         router.names.release_all(loss.prefix)
         for pid, tie in loss.ties.items():
             tell_end(router, self._clock.wall(), pid, tie, False, failure)
@@ -216,7 +222,7 @@ class Vms:
             router.refuse(reply_of(item), gone)
         elif kind == "start":
             if item[1] is not None:
-                self._performer.ended(c.Ended(item[1], False, encode(error)))
+                self._performer.ended(c.Ended(item[1], False, encode(error), item[2]))
             router.refuse(item[4].get("reply"), error)
             router.refuse(item[4].get("outcome"), error)
         elif kind == "list":

@@ -177,7 +177,7 @@ class Foreground:
     def _is_news(self, record: logging.LogRecord) -> bool:
         """False for the host's line on the program's own end, which is reported in full."""
         its_own = isinstance(record.args, tuple) and record.args[:1] == (self._pid,)
-        return not (its_own and str(record.msg).startswith("%s ended with an error"))
+        return not (its_own and str(record.msg).startswith("%s (%s) ended with an error"))
 
     def _failure(self, end: _Signalled | _Ended | _Failed) -> int:
         if not isinstance(end, _Failed):

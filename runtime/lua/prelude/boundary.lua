@@ -22,7 +22,7 @@ function inputs.start(pid, entry, args, options)
   local to, outcome = options.reply or {}, options.outcome
   local proto, err = S.proto(entry)
   if not proto then
-    if pid then S.emit_ended(pid, false, err) end
+    if pid then S.emit_ended(pid, false, err, entry) end
     if outcome then S.emit_answer(outcome[1], outcome[2], false, err) end
     return reply(to[1], to[2], false, err)
   end

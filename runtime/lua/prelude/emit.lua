@@ -143,8 +143,8 @@ function S.emit_answer(pid, seq, ok, value)
   add(H[5] .. O.answer .. str(pid) .. int(seq) .. encode(ok) .. bin(encode(value)))
 end
 
-function S.emit_ended(pid, ok, value)
-  add(H[4] .. O.ended .. str(pid) .. encode(ok) .. bin(encode(value)))
+function S.emit_ended(pid, ok, value, entry)
+  add(H[5] .. O.ended .. str(pid) .. encode(ok) .. bin(encode(value)) .. str(entry))
 end
 
 function S.emit_dead_letter(pid, topic, from) add(H[4] .. O.dead_letter .. str(pid) .. str(topic) .. str(from)) end

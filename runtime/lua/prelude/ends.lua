@@ -85,7 +85,7 @@ local function conclude(slot, ok, value)
     local outcome, pid = slot.outcome, S.pid_of(slot)
     slots[pid] = nil
     if slot.is_process then S.live = S.live - 1 end
-    S.emit_ended(pid, ok, value)
+    S.emit_ended(pid, ok, value, S.entry_of(slot))
     if outcome then S.emit_answer(outcome[1], outcome[2], ok, value) end
   end
   if slot.watchers or slot.links then notify(slot, ok, value) end
