@@ -61,7 +61,7 @@ def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
         node.wait_for("app:keeper (process.service) is stopping")
         node.signal(signal.SIGINT)
         assert node.ended() == 1
-    assert node.log[-1] == "stopped at once by a second signal (SIGINT)"
+    assert "stopped at once by a second signal (SIGINT)" in node.log
 
 
 def test_what_lua_prints_goes_to_the_log(tmp_path: Path) -> None:
