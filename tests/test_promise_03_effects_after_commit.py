@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from runtime.errors import Kind, PerdureError
 from tests.crash_lab import NodeProcess, check_journal, effects, effects_by_key, until
 from tests.durable_lab import HOST, durable_app, kinds_on_disk
 
 WORKFLOWS = {
     "call": 'return funcs.call("app:effect", "called")',
     "send": 'return process.send((...), "hello", 1)',
-    "spawn": 'return process.spawn("app:child", "app:orders")',
+    "spawn": """
+        local apart = process.with_options({["workflow.parent_close_policy"] = "abandon"})
+        return apart:spawn("app:child", "app:orders")
+    """,
     "child": 'return funcs.call("app:effect", "child")',
     "listen": 'return funcs.call("app:effect", "heard", process.inbox():receive():topic())',
     "name": 'return process.registry.register("clerk")',
@@ -107,4 +112,43 @@ def test_an_ended_run_still_sends_what_its_last_step_sent(app: Path) -> None:
         assert node.result("{app:orders|run}") == "gone"
         node.kill()
     assert effects_by_key(app) == [("heard", ["farewell"])]
+    check_journal(app)
+
+
+def test_a_run_that_ends_while_its_send_is_on_its_way_to_the_disk_has_sent(app: Path) -> None:
+    hasty = """
+        local peer = ...
+        coroutine.spawn(function() process.send(peer, "farewell") end)
+        return process.inbox():receive():topic()
+    """
+    counts = """
+        local n, inbox = 0, process.inbox()
+        while inbox:receive():topic() == "farewell" do n = n + 1 end
+        return n
+    """
+    durable_app(app, {**WORKFLOWS, "hasty": hasty, "counts": counts})
+    with NodeProcess(app) as node:
+        peer = node.spawn("app:counts", HOST)
+
+        def reached(workflow_id: str) -> bool:
+            try:
+                node.send(f"{{{HOST}|{workflow_id}}}", "now")
+            except PerdureError as error:
+                if error.kind != Kind.NOT_FOUND:
+                    raise
+                return False
+            return True
+
+        def cut_short(number: int) -> None:
+            workflow_id = f"hasty-{number}"
+            options = {"workflow.id": workflow_id}
+            node.ask("spawn", entry="app:hasty", host=HOST, args=[peer], options=options)
+            until(lambda: reached(workflow_id))
+            assert node.result(f"{{{HOST}|{workflow_id}}}") == "now"
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(cut_short, range(100)))
+        node.send(peer, "end")
+        assert node.result(peer) == 100
+        node.stop()
     check_journal(app)

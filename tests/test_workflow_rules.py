@@ -45,6 +45,12 @@ WORKFLOWS = {
         local got = channel.select({events:case_receive(), inbox:case_receive()})
         return got.channel == events and got.value.kind or "asked"
     """,
+    "hasty": """
+        coroutine.spawn(function()
+          process.with_options({["workflow.id"] = "child"}):spawn("app:wait", "app:orders")
+        end)
+        return "ended"
+    """,
     "borrows": """
         local pid = process.with_options({["workflow.id"] = "mine"}):spawn("app:wait", "app:orders")
         return pid
@@ -270,6 +276,21 @@ def test_the_child_of_an_exec_ends_with_its_parent(app: Path) -> None:
         node.do("terminate", pid=pid)
         with pytest.raises(PerdureError, match="process terminated"):
             node.result("{app:orders|child}")
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_the_child_of_a_last_step_ends_with_its_parent(app: Path, crash: bool) -> None:
+    with NodeProcess(app) as node:
+        if crash:
+            node.do("arm", fault="journal.commit.after:1")
+            node.ask("spawn", entry="app:hasty", host=HOST, args=[], options={"workflow.id": "w"})
+            node.wait_dead()
+            node.crash()
+        else:
+            assert node.result(start(node, "hasty")) == "ended"
+        until(lambda: statuses(node, "child") == ["terminated"])
+        node.stop()
+    check_journal(app)
 
 
 def test_a_workflow_that_was_there_before_is_no_child(app: Path) -> None:

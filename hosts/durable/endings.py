@@ -32,7 +32,7 @@ class Endings:
 
     def __init__(self, shard: Shard) -> None:
         self._shard = shard
-        #: Ended runs that asked for something in their last step, until it is answered.
+        #: Ended runs that asked others for something, until it is answered.
         self.orphans: dict[int, Execution] = {}
         #: By run: (PID, whether by link) of those who hear of its end.
         self._watchers: dict[int, list[tuple[str, bool]]] = {}
@@ -145,7 +145,7 @@ class Endings:
         execution.row = row
         execution.ended = True
         running = list(execution.activities)
-        execution.clear(unit, page)
+        execution.clear(unit)
         if execution.requests:
             self.orphans[execution.run] = execution
         unit.put_run(execution.run, row)

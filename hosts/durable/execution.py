@@ -243,18 +243,13 @@ class Execution:
             if unit is not None:
                 unit.put_outbox(self.run, record[1], None)
 
-    def clear(self, unit: Unit, page: list[Record]) -> None:
-        """The run ends: nothing of it is pending any more but what its last step asked for.
-
-        Args:
-            page: records of its last step.
-        """
-        last = {record[1] for record in page if self.is_request(record) and not is_result(record)}
+    def clear(self, unit: Unit) -> None:
+        """The run ends: nothing of it is pending any more but what it asked of others."""
         for seq in self.activities:
             unit.del_activity(self.run, seq)
         for seq, due in self.timers.items():
             unit.del_timer(self.run, seq, due)
-        for seq in [seq for seq in self.requests if seq not in last]:
+        for seq in [seq for seq, record in self.requests.items() if is_result(record)]:
             self.settle(seq, unit)
         unit.del_ready(self.run)
 

@@ -77,7 +77,7 @@ class Outbox:
         """The children of a run that have not ended, as far as it knows."""
         children = [*execution.inherited.values(), *execution.children.values()]
         for record in execution.requests.values():
-            if record[0] == "child_requested" and is_exec(record):
+            if record[0] == "child_requested":
                 _, seq, entry, host, _, _, name, options, _, _ = record
                 request = SpawnRequest(entry, host, b"", {}, name)
                 request.parent = (self._shard.journal.journal_id, execution.run, seq)
