@@ -114,7 +114,7 @@ class Clients:
         elif kind == "message":
             on_message = self._mailboxes.pop(pid, None)
             if on_message is None:
-                self._router.dead_letter(pid, item[2], item[3])
+                self._router.dead_letters.add(pid, item[2], item[3])
                 self._router.refuse(
                     reply_of(item), PerdureError(Kind.NOT_FOUND, f"process not found: {pid}")
                 )

@@ -62,7 +62,7 @@ class Performer:
             c.Signal: lambda command: router.deliver(inputs.signal(command.pid, command.event)),
             c.Answer: lambda command: router.deliver(inputs.answer(*command)),
             c.Ended: self.ended,
-            c.DeadLetter: lambda command: router.dead_letter(*command),
+            c.DeadLetter: lambda command: router.dead_letters.add(*command),
             c.Parcel: router.hand_over,
             c.Value: lambda command: None,
             c.Upgrade: lambda command: self._drop(command.pid),

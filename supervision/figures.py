@@ -21,7 +21,7 @@ def figures(
     services: Mapping[str, Any], supervisor: Supervisor, router: Router, events: EventBus
 ) -> Iterator[Sample]:
     """Every figure as it is now."""
-    yield _total("dead_letters", router.dead_letters, "Messages that found nobody.")
+    yield _total("dead_letters", router.dead_letters.count, "Messages that found nobody.")
     yield _total("events_published", events.published, "Events sent on the bus.")
     yield _total("events_dropped", events.dropped, "Events lost to slow subscribers.")
     states = Counter(str(status.state) for status in supervisor.status())

@@ -28,7 +28,7 @@ from hosts.process.host import ProcessHost
 from hosts.process.pools import FunctionPools
 from hosts.requests import Requests
 from hosts.timers import Timers, TimerThread
-from runtime.clock import Clock, SystemClock
+from runtime.clock import Clock, SystemClock, timestamp
 from runtime.codec import encode_args
 from runtime.config.loader import Loaded, load
 from runtime.config.problems import ConfigurationError, Problem
@@ -90,7 +90,7 @@ class Node:
         self.warnings = loaded.warnings
         self.folder = folder
         self.timers = Timers(clock or SystemClock())
-        self.router = Router()
+        self.router = Router(self.timers.clock)
         self.clients = Clients(self.router)
         self.router.attach(self.clients)
         self.events = EventBus(self.router)
@@ -355,9 +355,20 @@ class Node:
             "boot": self.boot,
             "uptime": self.uptime,
             "processes": sum(host.population for host in hosts),
-            "dead_letters": self.router.dead_letters,
+            "dead_letters": self.router.dead_letters.count,
             "full_inboxes": {host.id: host.dropped for host in hosts if host.dropped},
         }
+
+    def dead_letters(self) -> list[dict[str, str | None]]:
+        """The latest messages that found nobody, the newest first, 100 at most.
+
+        Keys: `at` (ISO 8601), `to` (a PID or name), `topic`, `from` (a PID, or "" from outside).
+        `status()` counts all of them.
+        """
+        return [
+            {"at": timestamp(each.at), "to": each.dest, "topic": each.topic, "from": each.sender}
+            for each in self.router.dead_letters.latest()
+        ]
 
     def metrics(self) -> list[Sample]:
         """Every figure of the node and of user code: name, kind, labels, value, help."""

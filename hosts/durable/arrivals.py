@@ -49,7 +49,9 @@ class Arrivals:
             self._shard.submit(Unit(), Flight(0, [(ack, encode(True))] if ack else []))
             return
         if execution is None:
-            self._shard.parts.router.refuse(ack, self._shard.runs.gone(workflow_id))
+            router = self._shard.parts.router
+            router.dead_letters.add(f"{{{self._shard.parts.host_id}|{workflow_id}}}", topic, sender)
+            router.refuse(ack, self._shard.runs.gone(workflow_id))
             return
         error = self._shard.parts.payload_limit.refusal(f"the message {topic}", args)
         if error is not None:

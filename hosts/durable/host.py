@@ -263,6 +263,8 @@ class WorkflowHost:
         workflow_id = pid[pid.index("|") + 1 : -1]
         if not self._shards:
             error = PerdureError(Kind.UNAVAILABLE, f"{self.id} is not running", True)
+            if kind == "message":
+                self._router.dead_letters.add(pid, item[2], item[3])
             if kind in ("message", "control", "name"):
                 self._router.refuse(reply_of(item), error)
             return

@@ -192,7 +192,7 @@ class ProcessHost:
             put(home, item)
         elif kind in ("message", "control", "name"):
             if kind == "message":
-                self._router.dead_letter(pid, item[2], item[3])
+                self._router.dead_letters.add(pid, item[2], item[3])
             gone = PerdureError(Kind.NOT_FOUND, f"process not found: {pid}")
             self._router.refuse(reply_of(item), gone)
 

@@ -133,7 +133,7 @@ class FunctionPool:
             self._router.refuse((item[2], item[3]), gone)
         elif item[0] in ("message", "control", "name"):
             if item[0] == "message":
-                self._router.dead_letter(item[1], item[2], item[3])
+                self._router.dead_letters.add(item[1], item[2], item[3])
             self._router.refuse(reply_of(item), gone)
 
     def lookup(self, name: str) -> str | None:

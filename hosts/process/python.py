@@ -121,7 +121,7 @@ class PythonProcesses:
         try:
             if slot is None and kind in ("message", "control", "name"):
                 if kind == "message":
-                    self._router.dead_letter(pid, item[2], item[3])
+                    self._router.dead_letters.add(pid, item[2], item[3])
                 gone = PerdureError(Kind.NOT_FOUND, f"process not found: {pid}")
                 self._router.refuse(reply_of(item), gone)
             elif slot is not None or kind in ("start", "control_all", "list"):

@@ -218,6 +218,8 @@ class Vms:
     def _refuse(self, item: Input, error: PerdureError) -> None:
         router, kind = self._router, item[0]
         if kind in ("message", "control"):
+            if kind == "message":
+                router.dead_letters.add(item[1], item[2], item[3])
             gone = PerdureError(Kind.NOT_FOUND, f"process not found: {item[1]}")
             router.refuse(reply_of(item), gone)
         elif kind == "start":

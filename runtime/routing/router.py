@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from runtime import inputs
+from runtime.clock import Clock, SystemClock
 from runtime.codec import encode
 from runtime.commands import Parcel
 from runtime.errors import Kind, PerdureError
 from runtime.ids import is_pid
 from runtime.inputs import Input, ReplyTo, StartOptions
 from runtime.parcels import unpacked
+from runtime.routing.dead_letters import DeadLetters
 from runtime.routing.names import Names
 
 logger = logging.getLogger(__name__)
@@ -92,15 +94,14 @@ class Module(Protocol):
 class Router:
     """Knows the hosts of the node. Safe to call from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
         self.names = Names()
+        self.dead_letters = DeadLetters(clock or SystemClock())
         self._hosts: dict[str, Host] = {}
         self._declared: frozenset[str] = frozenset()
         self._queues: dict[str, set[str]] = {}
         self._vms: dict[str, Callable[[Input], None]] = {}
         self._modules: dict[str, Module] = {}
-        #: Messages that found nobody since the node was started.
-        self.dead_letters = 0
 
     def declare(self, ids: Iterable[str]) -> None:
         """Services of the node: what is asked of one that does not run gets an answer that says
@@ -157,7 +158,7 @@ class Router:
             host.deliver(item)
         elif item[0] in ("message", "control", "name"):
             if item[0] == "message":
-                self.dead_letter(pid, item[2], item[3])
+                self.dead_letters.add(pid, item[2], item[3])
             self.refuse(reply_of(item), self._no_host(pid[1:bar]))
         elif item[0] == "answer":
             logger.debug("answer for %s: its host is gone", pid)
@@ -178,7 +179,7 @@ class Router:
         try:
             pid = self.resolve(dest)
         except PerdureError as error:
-            self.dead_letter(dest, topic, sender)
+            self.dead_letters.add(dest, topic, sender)
             self.refuse(reply, error)
             return
         item = inputs.message(pid, topic, sender, args, reply)
@@ -279,11 +280,6 @@ class Router:
         """Tell those who wait for a start, or for its result, that there is none."""
         self.refuse(request.start.get("reply"), error)
         self.refuse(request.start.get("outcome"), error)
-
-    def dead_letter(self, dest: str, topic: str, sender: str) -> None:
-        """A message found nobody; its sender, if it waits, hears of it besides."""
-        self.dead_letters += 1
-        logger.debug('dead letter "%s" from %s to %s', topic, sender or "outside", dest)
 
 
 def reply_of(item: Input) -> ReplyTo | None:

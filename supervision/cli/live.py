@@ -12,7 +12,7 @@ import click
 
 from supervision.cli.errors import FAILED, failures
 from supervision.cli.options import JsonValue, as_json
-from supervision.cli.output import json_line, table
+from supervision.cli.output import json_line, local_time, table
 from supervision.control.client import ControlClient, NoNodeError
 from supervision.data_folder import SOCKET_NAME, data_folder
 
@@ -79,6 +79,32 @@ def ps(node: ControlClient, as_json: bool) -> None:
             for row in rows
         ),
     )
+    count = node.call("dead_letters")["count"]
+    if count:
+        click.echo(
+            f"{count} messages found nobody: perdure dead-letters shows the latest", err=True
+        )
+
+
+@click.command("dead-letters")
+@live
+@as_json
+def dead_letters(node: ControlClient, as_json: bool) -> None:
+    """List the latest messages that found nobody."""
+    found = node.call("dead_letters")
+    if as_json:
+        for row in found["latest"]:
+            json_line(row)
+        return
+    table(
+        ("AT", "TO", "TOPIC", "FROM"),
+        (
+            (local_time(row["at"]), row["to"], row["topic"], row["from"] or "outside")
+            for row in found["latest"]
+        ),
+    )
+    if found["count"] > len(found["latest"]):
+        click.echo(f"{found['count']} in all since the node was started", err=True)
 
 
 @click.command()
@@ -170,4 +196,4 @@ def terminate(node: ControlClient, target: str, as_json: bool) -> None:
     done("terminated", as_json)
 
 
-COMMANDS: Final = (ps, metrics, spawn, send, cancel, terminate)
+COMMANDS: Final = (ps, dead_letters, metrics, spawn, send, cancel, terminate)

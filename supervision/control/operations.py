@@ -87,6 +87,11 @@ def processes(node: Node) -> list[dict[str, Any]]:
     return node.processes()
 
 
+def dead_letters(node: Node) -> dict[str, Any]:
+    """How many messages found nobody, and the latest of them: at, to, topic, from."""
+    return {"count": node.status()["dead_letters"], "latest": node.dead_letters()}
+
+
 def metrics(node: Node) -> list[dict[str, Any]]:
     """Every figure: name, kind, labels, value."""
     return [
@@ -128,6 +133,7 @@ OPERATIONS: Final[dict[str, Callable[..., Any]]] = {
     "services.stop": stop_service,
     "services.restart": restart_service,
     "processes": processes,
+    "dead_letters": dead_letters,
     "metrics": metrics,
     "metrics.text": metrics_text,
     "spawn": spawn,
