@@ -70,7 +70,8 @@ def duration_ns(value: Any) -> int | None:
         try:
             return parse_duration(value)
         except ValueError as error:
-            raise PerdureError(Kind.INVALID, f'"{value}" is not a duration: {error}') from None
+            text = f'{error}: write a number with a unit, as in "10s" or "1h30m"'
+            raise PerdureError(Kind.INVALID, text) from None
     if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0:
         return int(value * _MS)
     raise PerdureError(

@@ -120,3 +120,9 @@ def test_a_key_tells_its_run_and_fits(value: Value, run: int) -> None:
 def test_what_is_no_attribute(name: str, value: Value) -> None:
     with pytest.raises(UnitError):
         attributes.key(name, value, 1)
+
+
+@pytest.mark.parametrize("nested", ["(" * 20_000, "not " * 20_000, "(not " * 60])
+def test_conditions_nested_too_deep_are_refused_with_their_place(nested: str) -> None:
+    with pytest.raises(PerdureError, match=r"column \d+: conditions are nested more than 100 deep"):
+        parse(nested + "x = 1")

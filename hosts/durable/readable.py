@@ -161,7 +161,8 @@ class Imported:
                 for digest, source in document["sources"].items()
             }
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            text = f"this is no export of a history: {type(error).__name__}: {error}"
+            missing = f"it has no field {error}" if isinstance(error, KeyError) else str(error)
+            text = f"this is no export of a history: {missing}"
             raise PerdureError(Kind.INVALID, text) from error
 
 

@@ -27,6 +27,9 @@ FIELDS: Final = ("workflow_id", "run_id", "entry", "host", "status", "started", 
 #: Words of the language, which are no names.
 KEYWORDS: Final = ("and", "or", "not", "true", "false")
 
+#: Brackets and "not" within each other, at most.
+MAX_DEPTH: Final = 100
+
 _COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "=": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge
 }  # fmt: skip
@@ -136,6 +139,7 @@ class _Parser:
         self._text = text
         self._tokens = list(self._read())
         self._next = 0
+        self._depth = 0
 
     def whole(self) -> Condition:
         condition = self._condition()
@@ -178,13 +182,27 @@ class _Parser:
         return parts[0] if len(parts) == 1 else And(parts)
 
     def _factor(self) -> Condition:
-        if self._take("not"):
-            return Not(self._factor())
-        if self._take("("):
-            condition = self._condition()
-            if not self._take(")"):
-                raise self._wrong('")"')
-            return condition
+        if self._peek() not in ("not", "("):
+            return self._comparison()
+        if self._depth == MAX_DEPTH:
+            at = self._tokens[self._next][0]
+            raise self._fail(at, f"conditions are nested more than {MAX_DEPTH} deep")
+        self._depth += 1
+        condition = self._negated() if self._take("not") else self._bracketed()
+        self._depth -= 1
+        return condition
+
+    def _negated(self) -> Condition:
+        return Not(self._factor())
+
+    def _bracketed(self) -> Condition:
+        self._take("(")
+        condition = self._condition()
+        if not self._take(")"):
+            raise self._wrong('")"')
+        return condition
+
+    def _comparison(self) -> Condition:
         _, kind, name = self._tokens[self._next]
         if kind != "name" or name in ("and", "or", "true", "false"):
             raise self._wrong('the name of an attribute, "not" or "("')

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -21,6 +22,9 @@ from supervision.control.plain import plain
 
 #: Columns of output that is no terminal: nothing is folded there.
 _WIDE = 100_000
+
+#: Rows from which on a table is plain: laying out 100,000 takes half a minute.
+_LONG = 1000
 
 _STYLES = {
     "running": "green",
@@ -38,6 +42,10 @@ _STYLES = {
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A table on stdout; values that are no text are shown as `cell` does."""
+    rows = list(rows)
+    if len(rows) > _LONG:
+        _columns([columns, *([cell(value) for value in row] for row in rows)])
+        return
     grid = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         grid.add_column(column, overflow="fold")
@@ -45,6 +53,17 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         texts = [cell(value) for value in row]
         grid.add_row(*(Text(text, _STYLES.get(text, "")) for text in texts))
     _print(grid)
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> None:
+    """A long table as plain columns, a row a line."""
+    lines = [[text.replace("\n", "\\n") for text in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        padded = (
+            text + " " * (width - cell_len(text)) for text, width in zip(line, widths, strict=True)
+        )
+        click.echo("  ".join(padded).rstrip())
 
 
 def cell(value: Any) -> str:
