@@ -214,3 +214,79 @@ entries:
     assert perdure.call("app:nap") == "rested"
     assert perdure.result(perdure.start("till", host="app:processes")) == "rested"
     assert perdure.now == datetime(2025, 1, 2, 12, tzinfo=UTC)
+
+
+RACE = """
+local funcs, time = require("funcs"), require("time")
+local won = {}
+for n = 1, ... do
+  local call, late = funcs.async("app:slow", n), time.after("1ms")
+  local got = channel.select{late:case_receive(), call:channel():case_receive()}
+  won[n] = got.channel == late and "late" or got.value:data()
+end
+return won
+"""
+
+
+def test_no_timer_overtakes_what_takes_real_time(perdure: Kit) -> None:
+    perdure.workflow("race", RACE)
+
+    def slow(n: int) -> int:
+        time.sleep(0.004 * (n % 3))
+        return n
+
+    perdure.activity("app:slow", slow)
+    assert perdure.run("race", 60) == list(range(1, 61))
+    assert perdure.now == datetime(2025, 1, 1, tzinfo=UTC), "and it took no virtual time"
+
+
+PYTHON_PROCESS = """
+import time
+from hosts.api import Process
+
+class Echo(Process):
+    def on_start(self):
+        self.register("echo")
+
+    def on_message(self, topic, payload, sender):
+        time.sleep(0.003)
+        self.send(sender, "echo", payload)
+"""
+ASKS = """
+local time, inbox = require("time"), process.inbox()
+local heard = {}
+for n = 1, 20 do
+  assert(process.send("echo", "say", {n = n}))
+  local late = time.after("1ms")
+  local got = channel.select{late:case_receive(), inbox:case_receive()}
+  heard[n] = got.channel == late and "late" or got.value.n
+end
+return heard
+"""
+
+
+def test_nor_what_a_python_process_does(perdure: Kit, tmp_path: Path) -> None:
+    app = tmp_path / "app"
+    app.mkdir()
+    (app / "echoes.py").write_text(PYTHON_PROCESS, encoding="utf-8")
+    (app / "asks.lua").write_text(ASKS, encoding="utf-8")
+    (app / "app.yaml").write_text(
+        """version: "1.0"
+namespace: app
+entries:
+- {name: processes, kind: process.host, lifecycle: {auto_start: true}}
+- {name: journal, kind: journal.lmdb, path: ./data/journal}
+- {name: workflows, kind: workflow.host, journal: app:journal, lifecycle: {auto_start: true}}
+- {name: echo, kind: process.python, target: "echoes:Echo"}
+- {name: asks, kind: workflow.lua, source: "file://asks.lua", modules: [time]}
+- {name: asks_too, kind: process.lua, source: "file://asks.lua", modules: [time]}
+""",
+        encoding="utf-8",
+    )
+    perdure.app(app)
+    perdure.start("echo", host="app:processes")
+    perdure.advance("0s")
+    assert perdure.run("asks") == list(range(1, 21))
+    asked = perdure.start("asks_too", host="app:processes")
+    assert perdure.result(asked) == list(range(1, 21))
+    assert perdure.now == datetime(2025, 1, 1, tzinfo=UTC)
