@@ -108,6 +108,10 @@ CASES: dict[str, tuple[str, list[str]]] = {
             " write a number from 0 to 1",
         ],
     ),
+    "crashes within no time are never too many": (
+        "- {name: s, kind: process.supervisor, children: [], intensity: {period: 0s}}",
+        ['app.yaml:3: app:s: intensity.period: "0s" is too short; write more than 0s'],
+    ),
     "bad durations": (
         "- {name: h, kind: process.host, lifecycle: {start_timeout: 10, stop_timeout: 5 sec}}",
         [

@@ -248,7 +248,9 @@ KINDS: Final[Mapping[str, EntryKind]] = {
                     Record(
                         {
                             "restarts": Field(Integer(), 3, "crashes that are too few to give up"),
-                            "period": Field(Duration(), "5s", "within which they are counted"),
+                            "period": Field(
+                                Duration(positive=True), "5s", "within which they are counted"
+                            ),
                         }
                     ),
                     {},

@@ -93,7 +93,12 @@ class Number(Plain):
 
 @dataclass(frozen=True)
 class Duration(Plain):
-    """A Go duration such as "10s" or "1h30m", also "7d" and "2w"; read as nanoseconds."""
+    """A Go duration such as "10s" or "1h30m", also "7d" and "2w"; read as nanoseconds.
+
+    With `positive`, "0s" is not allowed.
+    """
+
+    positive: bool = False
 
     def read(self, node: Located, place: Place) -> Any:
         hint = 'write a number and a unit, such as "10s", "1h30m", "500ms" or "7d"'
@@ -101,10 +106,13 @@ class Duration(Plain):
             place.reject(node, f"{shown(node)} is not a duration", hint)
             return None
         try:
-            return parse_duration(node.value)
+            duration = parse_duration(node.value)
         except ValueError as error:
             place.reject(node, str(error), hint)
             return None
+        if self.positive and not duration:
+            place.reject(node, f"{shown(node)} is too short", "write more than 0s")
+        return duration
 
 
 @dataclass(frozen=True)
