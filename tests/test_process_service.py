@@ -194,4 +194,4 @@ def test_failures_are_logged_once_with_the_traceback(
     assert len(lines) == 1
     assert pid in lines[0]
     assert "it broke" in lines[0]
-    assert "app.yaml" in lines[0]
+    assert "app:worker:8" in lines[0]

@@ -142,6 +142,8 @@ class ProcessHost:
         self._timers.cancel(timer)
         for home in self._vms.homes():
             home.post(inputs.control_all("terminate"))
+            if isinstance(home, PythonProcesses):
+                home.settle()  # who waits for a result hears of the end before the node is gone
         self._router.detach(self)
         self._vms.end()
 

@@ -106,14 +106,22 @@ class PythonProcesses:
         return self._dropped + sum(each.home.inbox.dropped for each in waiting)
 
     def post(self, item: Input) -> None:
-        """Apply an input, behind those that are being applied."""
+        """Apply an input, behind those that are being applied: by whoever applies those."""
         self._inputs.append(item)
         while self._inputs and self._turn.acquire(blocking=False):
             try:
-                while self._inputs:
-                    self._apply(self._inputs.popleft())
+                self._apply_all()
             finally:
                 self._turn.release()
+
+    def settle(self) -> None:
+        """Come back when what was posted has been applied, by whomever. Not for `apply` itself."""
+        with self._turn:
+            self._apply_all()
+
+    def _apply_all(self) -> None:
+        while self._inputs:
+            self._apply(self._inputs.popleft())
 
     def _apply(self, item: Input) -> None:
         kind, pid = item[0], item[1]
