@@ -209,7 +209,8 @@ def test_signals_are_heard_while_lua_runs(tmp_path: Path) -> None:
     with running(write(tmp_path / "app", SPINNING)) as node:
         assert any("spinning" in line for line in node.log)
         node.signal(signal.SIGTERM)
-        assert node.ended() == 0
+        assert node.ended() == 1, "what cannot be stopped is named"
+        assert any("app:host" in line and "did not stop" in line for line in node.log), node.log
 
 
 def test_other_threads_run_while_lua_runs() -> None:
