@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from functools import partial
 from typing import Any
@@ -13,6 +14,8 @@ from runtime.errors import PerdureError
 from runtime.inputs import StartOptions
 from runtime.routing.router import Router, SpawnRequest
 from supervision.service import OnDone, OnExit, PromptService
+
+logger = logging.getLogger(__name__)
 
 
 class ProcessService(PromptService):
@@ -81,7 +84,7 @@ class ProcessService(PromptService):
             pid = self.pid
             if pid is not None:
                 deadline = self._timers.clock.monotonic() + int(self._stop_timeout * 1e9)
-                end = self._timers.add(deadline, partial(self._control, pid, "terminate"))
+                end = self._timers.add(deadline, partial(self._give_up, pid))
 
                 def stopped(error: PerdureError | None) -> None:
                     self._timers.cancel(end)
@@ -92,6 +95,13 @@ class ProcessService(PromptService):
             done(None)
         else:
             self._control(pid, "stop")
+
+    def _give_up(self, pid: str) -> None:
+        logger.warning(
+            "%s: its process %s did not end within %gs of CANCEL: it is terminated",
+            self.id, pid, self._stop_timeout,
+        )  # fmt: skip
+        self._control(pid, "terminate")
 
     def _ended(self) -> None:
         with self._lock:

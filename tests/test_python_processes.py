@@ -455,7 +455,7 @@ def test_a_terminated_one_that_is_at_work_learns_of_it(tmp_path: Path, topic: st
         eventually(lambda: [topic] == module.CLOSED)
 
 
-def test_the_end_of_the_node_asks_first(tmp_path: Path) -> None:
+def test_the_end_of_the_node_asks_first(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     slow = {"kind": "process.host", "lifecycle": {"auto_start": True, "stop_timeout": "100ms"}}
     ends: list[Any] = []
     with peers(tmp_path, slow=slow) as node:
@@ -465,6 +465,7 @@ def test_the_end_of_the_node_asks_first(tmp_path: Path) -> None:
     for wait in waits:
         wait.join(PATIENCE)
     assert sorted(ends) == ["cancelled: the node stops", "process terminated"]
+    assert "app:slow: 1 of its processes did not end within" in caplog.text
     eventually(lambda: not any(each.name.startswith("app:") for each in threading.enumerate()))
 
 

@@ -98,6 +98,8 @@ def test_a_signal_under_load(tmp_path: Path) -> None:
     }  # fmt: skip
     assert not any(state in ("starting", "running", "failed") for _, state in steps)
     assert any("app:processes is stopping: it starts nothing new" in each for each in log)
+    named = r"app:stubborn: its process \{.*\} did not end within \S+ of CANCEL: it is terminated"
+    assert any(re.search(named, each) for each in log)
     assert "stopped in" in log[-1]
     assert took < 30
 

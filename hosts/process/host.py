@@ -6,6 +6,7 @@ Those in Python live beside the VMs, on threads of their own (`hosts.process.pyt
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -31,6 +32,8 @@ from runtime.errors import Kind, PerdureError
 from runtime.inbox import NO_LIMIT, InboxLimit
 from runtime.inputs import Input, ReplyTo
 from runtime.routing.router import Router, SpawnRequest, key_of, reply_of
+
+logger = logging.getLogger(__name__)
 
 #: Seconds that a VM has to answer who lives in it.
 _LISTED_WITHIN: Final = 10.0
@@ -140,6 +143,11 @@ class ProcessHost:
         timer = self._timers.add(deadline, self._emptied.set)
         self._emptied.wait()
         self._timers.cancel(timer)
+        if self.population:
+            logger.warning(
+                "%s: %d of its processes did not end within %gs of CANCEL: terminated",
+                self.id, self.population, self.stop_timeout,
+            )  # fmt: skip
         for home in self._vms.homes():
             home.post(inputs.control_all("terminate"))
             if isinstance(home, PythonProcesses):
