@@ -208,13 +208,13 @@ class Calls:
                 give_up(PerdureError(Kind.CANCELED, "canceled"))
 
         watch = Watch(limits, self._timers, target, give_up)
-
         start: StartOptions = {
             "reply": self._clients.expect(started),
             "outcome": self._clients.expect(end),
         }
         if context is not None:
             start["context"] = context
+        watch.requested()
         self._router.spawn(SpawnRequest(target, host, args, start, within=within))
         return cancel
 

@@ -169,6 +169,7 @@ class PythonFunctions:
                 entry_id,
                 lambda error: call.give_up(error, Result(error=error)),
             )
+            call.watch.requested()
         if isinstance(pool, ChildPool):
             pool.submit(call, args)
         elif inspect.iscoroutinefunction(function):

@@ -41,10 +41,14 @@ class Watch:
         self._lock = threading.Lock()
         self._over = False
         self._timer: Timer | None = None
-        self._requested = self._now()
+        self._requested = 0
         self._started: int | None = None
         self._beat = 0
+
+    def requested(self) -> None:
+        """Watch from now on; `expire` may be called before this returns."""
         with self._lock:
+            self._requested = self._now()
             self._arm()
 
     def started(self) -> None:

@@ -14,6 +14,7 @@ from runtime.errors import Kind, PerdureError
 from supervision import Node
 from tests.crash_lab import NodeProcess, check_journal, survive
 from tests.durable_lab import HOST, durable_app, journal_of, kinds_on_disk
+from tests.process_lab import PATIENCE
 
 WORKFLOWS = {
     "echo": """
@@ -104,29 +105,29 @@ def refused(size: int) -> str:
 def test_what_comes_from_outside_is_refused(node: Node) -> None:
     with pytest.raises(PerdureError, match="the arguments of app:echo: " + refused(2_000_006)):
         node.spawn("app:echo", HOST, "x" * 2_000_000)
-    pid = node.spawn("app:echo", HOST, "x")
+    waits = node.spawn("app:large", HOST, "wait", 1)
     with pytest.raises(PerdureError, match="the message topic: " + refused(2_000_006)) as caught:
-        node.send(pid, "topic", "x" * 2_000_000)
+        node.send(waits, "topic", "x" * 2_000_000)
     assert caught.value.kind == Kind.INVALID
     with pytest.raises(PerdureError, match="the result of app:make: " + refused(5_000_005)):
-        node.result(pid, 10)
+        run(node, "echo", "x")
 
 
-def run(node: Node, *args: Any) -> Any:
-    return node.result(node.spawn("app:large", HOST, *args), 10)
+def run(node: Node, name: str, *args: Any) -> Any:
+    return node.result(node.spawn(f"app:{name}", HOST, *args), PATIENCE)
 
 
 def test_what_a_workflow_sends_out_is_refused(node: Node) -> None:
     own = f"2000006 bytes are more than the payload_limit of the journal, {LIMIT}: "
-    kind, message, after = run(node, "call", 2_000_000)
+    kind, message, after = run(node, "large", "call", 2_000_000)
     assert (kind, after) == (Kind.INVALID, 5)
     assert message.startswith("the arguments of app:size: " + own)
-    assert run(node, "send", 2_000_000).startswith("the message topic: " + own)
-    assert run(node, "spawn", 2_000_000).startswith("the arguments of app:echo: " + own)
-    kind, message, retryable = run(node, "make", 2_000_000)
+    assert run(node, "large", "send", 2_000_000).startswith("the message topic: " + own)
+    assert run(node, "large", "spawn", 2_000_000).startswith("the arguments of app:echo: " + own)
+    kind, message, retryable = run(node, "large", "make", 2_000_000)
     assert (kind, retryable) == (Kind.INVALID, False)
     with pytest.raises(PerdureError, match="the result: 2000000 bytes are more than"):
-        run(node, "return", 2_000_000)
+        run(node, "large", "return", 2_000_000)
 
 
 @pytest.mark.parametrize(("before", "after"), [("1MB", "10MB"), ("10MB", "1MB")])

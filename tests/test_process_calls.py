@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hosts.clients import Clients
 from runtime.errors import Kind, PerdureError
+from runtime.routing.router import Router
 from tests.process_lab import (
     PATIENCE,
     NodeClock,
@@ -208,6 +212,32 @@ def test_a_timeout_gives_up_on_the_injected_clock(tmp_path: Path, target: str) -
         assert heard["kind"] == Kind.TIMEOUT
         assert target in heard["message"]
         eventually(lambda: len(node.processes()) == 0)
+
+
+@pytest.mark.parametrize("target", ["app:sleeps", "app:served"])
+def test_a_timeout_that_is_over_while_the_call_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    sleeps = 'require("time").sleep("1h") return 1'
+    entries = {
+        "caller": CALLER,
+        "sleeps": function(sleeps),
+        "served": process(sleeps, meta={"default_host": "app:other"}),
+    }
+    clock = NodeClock()
+    with running(tmp_path, entries, clock=clock) as node:
+
+        def late(method: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*args: Any) -> Any:
+                clock.advance(node.timers, 10_000_000_000)
+                return method(*args)
+
+            return call
+
+        monkeypatch.setattr(Clients, "expect", late(Clients.expect))
+        monkeypatch.setattr(Router, "spawn", late(Router.spawn))
+        heard = run(node, "app:caller", "app:one", target, {"timeout": "10s"})
+    assert heard["kind"] == Kind.TIMEOUT
 
 
 def test_retries_wait_on_the_injected_clock(tmp_path: Path) -> None:
