@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from hosts.activity_options import ONCE, retry_policy
 from hosts.calls import Calls
 from hosts.clients import Clients
 from hosts.deployed import Deployed
 from hosts.durable.host import WorkflowHost
 from hosts.durable.limit import PayloadLimit
-from hosts.durable.options import ONCE, retry_policy
 from hosts.functions import PythonFunctions
 from hosts.modules.stores import LmdbStore, Stores
 from hosts.process.host import ProcessHost

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hosts.durable.options import ONCE, activity_options
+from hosts.activity_options import ONCE, activity_options
 from runtime.errors import Kind, PerdureError
 from tests.crash_lab import NodeProcess, check_journal, effects, until
 from tests.durable_lab import HOST, durable_app

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hosts.durable.cron import next_ns
+from hosts.cron import next_ns
 from runtime.errors import Kind, PerdureError
 
 DUE = [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hosts.durable.sources import Bundle, unpack
+from hosts.sources import Bundle, unpack
 from runtime.libraries.typed_lua import erased
 from runtime.lua import bridge
 from runtime.lua.types.erase import erase

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hosts.durable.where import Comparison, indexed, parse
+from hosts.where import Comparison, indexed, parse
 from journal import attributes
 from journal.attributes import Value
 from journal.errors import UnitError

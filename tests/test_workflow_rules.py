@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hosts.durable.start_options import NO_RULES, Rules, start_options
+from hosts.start_options import NO_RULES, Rules, start_options
 from runtime.errors import Kind, PerdureError
 from tests.crash_lab import NodeProcess, check_journal, survive, until
 from tests.durable_lab import HOST, durable_app

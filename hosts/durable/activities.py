@@ -8,11 +8,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from hosts.activity_context import activity_context
+from hosts.activity_options import ActivityOptions, RetryPolicy, activity_options
 from hosts.calls import Calls
-from hosts.durable.attempts import Attempt, Key, activity_context, check_id, result_record
+from hosts.durable.attempts import Attempt, Key, check_id, result_record
 from hosts.durable.execution import Activity, Execution
 from hosts.durable.flight import Flight
-from hosts.durable.options import ActivityOptions, RetryPolicy, activity_options
 from hosts.durable.places import Places
 from hosts.durable.records import Record
 from hosts.limits import Limits

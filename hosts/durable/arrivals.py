@@ -179,7 +179,7 @@ class Arrivals:
         elif (heir := self._shard.chain.heir(run)) is not None and heir.run != run:
             # Its parent goes on as new.
             ended: Record = ["child_ended", seq, ok, value, pid, False, at]
-            self._shard.touch(heir, ["event", records.exit_event(ended)])
+            self._shard.touch(heir, ["event", records.ended_event(ended)])
             heir.unit.del_outbox(child, 0)
         else:
             unit = Unit()

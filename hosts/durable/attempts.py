@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-import msgpack
-
+from hosts.activity_options import ActivityOptions, option
 from hosts.calls import Cancel
 from hosts.durable.execution import Execution
-from hosts.durable.options import ActivityOptions, option
 from hosts.durable.records import Record
-from runtime.codec import decode, encode
+from runtime.codec import decode
 from runtime.errors import Kind, PerdureError
 
 _RESULT_RECORDS: Final = {
@@ -42,28 +40,6 @@ class Attempt:
         self.leave = leave
         self.writing = False
         self.unwritten = False
-
-
-def activity_context(
-    context: bytes | None,
-    key: str,
-    attempt: int,
-    details: bytes | None = None,
-    own_id: str | None = None,
-) -> bytes:
-    """The context of an attempt: what the run handed on, and what the function is told of
-    itself: `activity.key`, `activity.attempt`, and where there are such `activity.id` and
-    `activity.heartbeat`, the details of the last heartbeat of earlier attempts."""
-    values: dict[str, Any] = {"activity.attempt": attempt, "activity.key": key}
-    if context is None and details is None and own_id is None:
-        # Canonical as it stands, the keys being in order; encode() would take ten times as long.
-        return bytes(msgpack.packb(values))
-    if details is not None:
-        values["activity.heartbeat"] = decode(details)
-    if own_id is not None:
-        values["activity.id"] = own_id
-    inherited = None if context is None else decode(context)
-    return encode({**inherited, **values} if isinstance(inherited, dict) else values)
 
 
 def check_id(execution: Execution, seq: int, options: ActivityOptions) -> None:

@@ -7,10 +7,10 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hosts.durable import attributes
+from hosts import attributes
 from hosts.durable.execution import BEGIN, DEADLINE, Execution
 from hosts.durable.records import Record
-from hosts.durable.start_options import NO_RULES, Rules
+from hosts.start_options import NO_RULES, Rules
 from journal.records import RunRow
 from journal.unit import Unit
 from runtime.errors import Kind, PerdureError

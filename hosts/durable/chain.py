@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from hosts.durable import cron
+from hosts import cron
 from hosts.durable.beginnings import Beginning
 from hosts.durable.execution import Execution
 from hosts.durable.records import Record

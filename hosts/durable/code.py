@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from hosts.durable import sources
+from hosts import sources
 from journal.records import RunRow
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from hosts.durable import keys
 from hosts.durable.records import Record, Step, size_of
-from hosts.durable.start_options import NO_RULES, Rules
+from hosts.start_options import NO_RULES, Rules
 from journal.records import RunRow
 from journal.unit import Unit
 from runtime import commands as c

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
+from hosts.activity_options import ONCE, RetryPolicy
 from hosts.calls import Calls
 from hosts.clients import Clients
 from hosts.deployed import Deployed
@@ -19,14 +20,13 @@ from hosts.durable.activities import Activities
 from hosts.durable.deadlines import Deadlines
 from hosts.durable.inline import InlineFunctions
 from hosts.durable.limit import NO_LIMIT, PayloadLimit
-from hosts.durable.options import ONCE, RetryPolicy
 from hosts.durable.outbox import child_ended
 from hosts.durable.records import Record
 from hosts.durable.recovery import Recovery
 from hosts.durable.shard import Parts, Shard
-from hosts.durable.start_options import start_options
-from hosts.durable.where import Condition
+from hosts.start_options import start_options
 from hosts.timers import Timers
+from hosts.where import Condition
 from journal import faults
 from journal.errors import BadRecordError, JournalError
 from journal.journal import Journal

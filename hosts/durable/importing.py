@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from hosts.durable import attributes, keys, replay
+from hosts import attributes
+from hosts.durable import keys, replay
 from hosts.durable.execution import Execution
 from hosts.durable.readable import Imported
 from journal.journal import Journal

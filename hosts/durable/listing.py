@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 
-from hosts.durable.attributes import search_of
-from hosts.durable.where import Condition, indexed
+from hosts.attributes import search_of
+from hosts.where import Condition, indexed
 from journal.attributes import Value
 from journal.errors import BadRecordError
 from journal.records import RunRow

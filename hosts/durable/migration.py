@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from hosts.durable import replay, sources
+from hosts import sources
+from hosts.durable import replay
 from hosts.durable.code import source_of
 from hosts.durable.execution import Execution
 from hosts.durable.flight import Flight

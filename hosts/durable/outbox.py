@@ -6,15 +6,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from hosts import effects
+from hosts.activity_options import option
 from hosts.durable import keys, records
 from hosts.durable.execution import Child, Execution, is_exec
-from hosts.durable.options import option
 from hosts.durable.records import Record
-from hosts.durable.start_options import close_policy
+from hosts.exits import exit_event
+from hosts.start_options import close_policy
 from journal.records import RunRow
 from runtime import commands as c
 from runtime import inputs
-from runtime.codec import decode, encode
+from runtime.codec import decode
 from runtime.errors import PerdureError
 from runtime.inputs import Input
 from runtime.routing.router import SpawnRequest
@@ -128,10 +129,8 @@ class Outbox:
         self, watcher: str, linked: bool, pid: str, at: int, ok: bool, value: bytes
     ) -> None:
         """Tell a watcher how a run ended; a link breaks when the end is an error."""
-        result = {"value" if ok else "error": decode(value)}
-        kind = "pid.link.down" if linked and not ok else "pid.exit"
-        event = {"kind": kind, "from": pid, "at": at, "result": result}
-        self._shard.parts.router.deliver(inputs.signal(watcher, encode(event)))
+        event = exit_event(pid, at, ok, value, linked)
+        self._shard.parts.router.deliver(inputs.signal(watcher, event))
 
     def tell_parent(self, child: int, row: RunRow, ok: bool, value: bytes) -> None:
         """Tell the parent run how its child ended, through the parent's host."""

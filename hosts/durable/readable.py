@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from hosts.durable import sources
+from hosts import sources
 from hosts.durable.code import source_of
 from hosts.durable.records import Record
 from journal.records import RunRow

@@ -28,9 +28,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
+from hosts.exits import exit_event
 from runtime import commands as c
 from runtime import inputs
-from runtime.codec import decode, encode
+from runtime.codec import encode
 from runtime.inputs import Input
 
 Record = list[Any]
@@ -97,14 +98,13 @@ def _child_ended(pid: str, record: Record) -> Input:
     _, seq, ok, value, _, is_exec, _ = record
     if is_exec:
         return inputs.answer(pid, seq, ok, value)
-    return inputs.signal(pid, exit_event(record))
+    return inputs.signal(pid, ended_event(record))
 
 
-def exit_event(record: Record) -> bytes:
+def ended_event(record: Record) -> bytes:
     """The event EXIT of a `child_ended` record."""
     _, _, ok, value, child, _, at = record
-    result = {"value" if ok else "error": decode(value)}
-    return encode({"kind": "pid.exit", "from": child, "at": at, "result": result})
+    return exit_event(child, at, ok, value)
 
 
 #: Type of an input record -> the input that the machine gets.

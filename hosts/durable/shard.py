@@ -26,8 +26,9 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, NamedTuple
 
+from hosts import attributes
 from hosts.deployed import Deployed
-from hosts.durable import attributes, history, records
+from hosts.durable import history, records
 from hosts.durable.activities import Activities
 from hosts.durable.arrivals import Arrivals
 from hosts.durable.beginnings import Beginnings

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hosts.durable import cron, keys
+from hosts import cron
+from hosts.durable import keys
 from hosts.durable.beginnings import Beginning
 from hosts.durable.execution import Execution
 from hosts.durable.flight import Flight
 from hosts.durable.records import Record
-from hosts.durable.start_options import StartOptions
+from hosts.start_options import StartOptions
 from journal.unit import Unit
 from runtime.codec import encode
 from runtime.errors import Kind, PerdureError

@@ -6,11 +6,11 @@ from heapq import merge
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from hosts.durable.attributes import memo_of, search_of
+from hosts.attributes import memo_of, search_of
 from hosts.durable.execution import BEGIN, DEADLINE, Execution
 from hosts.durable.records import Record
 from hosts.durable.replay import restore
-from hosts.durable.where import Comparison, parse
+from hosts.where import Comparison, parse
 from journal.records import RunRow
 from runtime.clock import timestamp
 from runtime.codec import decode

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from hosts import cron
+from hosts.activity_options import RetryPolicy, check_known, option, retry_policy, text_option
+from hosts.attributes import extra_with
 from hosts.call_options import duration_ns
-from hosts.durable import cron
-from hosts.durable.attributes import extra_with
-from hosts.durable.options import RetryPolicy, check_known, option, retry_policy, text_option
 from runtime.errors import Kind, PerdureError
 
 _OPTIONS: Final = (

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from hosts.durable.where import FIELDS, KEYWORDS
+from hosts.where import FIELDS, KEYWORDS
 from journal.attributes import NAME_MAX, Value, place
 from journal.errors import UnitError
 from journal.records import RunRow
