@@ -45,7 +45,7 @@ def main(names: tuple[str, ...], as_json: bool, quick: bool, folder: Path) -> No
         return
     console = Console()
     # A table that is cut to the 80 columns of a pipe or a log could not be read.
-    console.width = max(console.width, 160)
+    console.width = max(console.width, 220)
     console.print(_heading(facts), highlight=False)
     console.print(report.table(results, quick=quick))
     for note in report.notes(results):

@@ -15,7 +15,7 @@ def table(results: list[Result], *, quick: bool) -> Table:
     title = "Too small to mean anything (--quick)" if quick else "Medians (lowest to highest round)"
     shown = Table(title=title, title_justify="left")
     for column in ("Benchmark", "Figure"):
-        shown.add_column(column)
+        shown.add_column(column, min_width=20)
     for column in ("Perdure", "", "Peer", "Ratio", "Goal"):
         shown.add_column(column, justify="right", no_wrap=True)
     shown.add_column("", no_wrap=True)
