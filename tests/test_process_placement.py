@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -168,7 +167,9 @@ def test_ten_thousand_processes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("hears", [True, False])
-def test_a_node_with_thousands_of_processes_stops_at_once(tmp_path: Path, hears: bool) -> None:
+def test_a_node_with_thousands_of_processes_stops_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, hears: bool
+) -> None:
     parent = process("""
         for i = 1, 5000 do process.spawn("app:child", "app:two") end
         process.inbox():receive()
@@ -178,9 +179,7 @@ def test_a_node_with_thousands_of_processes_stops_at_once(tmp_path: Path, hears:
     with Node.from_path(tmp_path) as node:
         node.spawn("app:parent", "app:two")
         eventually(lambda: node.status()["processes"] == 5001)
-        began = time.monotonic()
-    # Far from the 8 s that a process gets which has heard the CANCEL and goes on.
-    assert time.monotonic() - began < 4
+    assert "did not end within" not in caplog.text  # nobody waited for a stop timeout
 
 
 def test_a_process_that_works_may_end_its_work_when_the_node_stops(tmp_path: Path) -> None:

@@ -59,9 +59,9 @@ def test_the_first_shell_block_holds_two_commands_that_each_work_alone() -> None
 
 def test_the_application_starts_and_its_functions_answer(node: Node) -> None:
     assert {each.state for each in node.services()} == {"running"}
-    assert node.call("app:discount", 250, timeout=10) == 25
+    assert node.call("app:discount", 250, timeout=30) == 25
     with pytest.raises(PerdureError, match="a total cannot be negative") as raised:
-        node.call("app:discount", -1, timeout=10)
+        node.call("app:discount", -1, timeout=30)
     assert raised.value.kind == Kind.INVALID
 
 
@@ -75,12 +75,12 @@ def test_the_application_starts_and_its_functions_answer(node: Node) -> None:
 def test_a_signal_decides_on_an_order(node: Node, topic: str, result: dict[str, Any]) -> None:
     pid = node.spawn("app:order", "app:orders", ORDER)
     node.send(pid, topic, {"by": "ann"})
-    assert node.result(pid, timeout=10) == result
+    assert node.result(pid, timeout=30) == result
 
 
 def test_without_a_signal_an_order_is_not_approved_in_time(node: Node) -> None:
     pid = node.spawn("app:order", "app:orders", ORDER | {"approval_within": "1ms"})
-    assert node.result(pid, timeout=10) == {"id": 1, "outcome": "not approved"}
+    assert node.result(pid, timeout=30) == {"id": 1, "outcome": "not approved"}
 
 
 def test_a_declined_card_undoes_the_reservation(
@@ -88,22 +88,22 @@ def test_a_declined_card_undoes_the_reservation(
 ) -> None:
     pid = node.spawn("app:order", "app:orders", ORDER | {"total": 80, "credit": 5})
     with pytest.raises(PerdureError, match="the card is declined") as raised:
-        node.result(pid, timeout=10)
+        node.result(pid, timeout=30)
     assert raised.value.kind == Kind.CONFLICT
     assert "back on the shelf: 2" in capfd.readouterr().out
 
 
 def test_the_till_counts(node: Node) -> None:
     pid = node.spawn("app:order", "app:orders", ORDER | {"total": 80})
-    assert node.result(pid, timeout=10)["paid"] == 80
+    assert node.result(pid, timeout=30)["paid"] == 80
     (till,) = (each["pid"] for each in node.processes() if "till" in each["names"])
-    assert node.actor(till).ask(("total?", None), timeout=10) == 80
+    assert node.actor(till).ask(("total?", None), timeout=30) == 80
 
 
 def test_the_worker_of_a_journal_runs_the_same_workflow(node: Node) -> None:
     pid = node.spawn("app:order", "orders", ORDER | {"total": 80})
     assert pid.startswith("{app.later:worker|")
-    assert node.result(pid, timeout=10)["outcome"] == "shipped"
+    assert node.result(pid, timeout=30)["outcome"] == "shipped"
 
 
 def test_the_script_and_then_every_command_for_a_live_node_work(app: Path) -> None:

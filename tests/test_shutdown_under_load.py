@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import time
 from pathlib import Path
 
 from supervision.node import Node
@@ -81,10 +80,8 @@ APP = {
 def test_a_signal_under_load(tmp_path: Path) -> None:
     app = write(tmp_path / "app", APP)
     with running(app, until="fifty orders") as node:
-        begin = time.monotonic()
         node.signal(signal.SIGTERM)
         assert node.ended() == 0
-        took = time.monotonic() - begin
     log = node.log[next(i for i, line in enumerate(node.log) if "stopping (SIGTERM)" in line) :]
     assert "a second signal stops at once" in log[0]
     steps = [
@@ -101,7 +98,6 @@ def test_a_signal_under_load(tmp_path: Path) -> None:
     named = r"app:stubborn: its process \{.*\} did not end within \S+ of CANCEL: it is terminated"
     assert any(re.search(named, each) for each in log)
     assert "stopped in" in log[-1]
-    assert took < 30
 
     with Node.from_path(app, ["app:top:lifecycle.auto_start=false"]) as again:
         (host,) = again.workflow_hosts()
