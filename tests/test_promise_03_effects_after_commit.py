@@ -95,6 +95,30 @@ def test_a_name_that_was_asked_for_is_held_after_the_crash(app: Path) -> None:
         assert node.result("{app:orders|run}") is True
 
 
+@pytest.mark.parametrize("point", ["journal.commit.after", "host.effect.before"])
+def test_a_name_that_a_last_step_asked_for_is_free_after_the_crash(app: Path, point: str) -> None:
+    hasty = """
+        local other = ...
+        coroutine.spawn(function() process.registry.register("clerk") end)
+        coroutine.spawn(function() process.registry.register("peer", other) end)
+        return "gone"
+    """
+    durable_app(app, {**WORKFLOWS, "hasty": hasty})
+    with NodeProcess(app) as node:
+        peer = node.spawn("app:listen", HOST)
+        node.do("arm", fault=f"{point}:1")
+        node.ask("spawn", entry="app:hasty", host=HOST, args=[peer], options=ID)
+        node.wait_dead()
+        node.crash()
+        assert node.result("{app:orders|run}") == "gone"
+        # What it did to others is done; a name of its own nobody could free any more.
+        node.send("peer", "hello")
+        assert node.result(peer) == "heard"
+        assert node.result(node.spawn("app:name", HOST)) is True
+        node.stop()
+    check_journal(app)
+
+
 def test_an_ended_run_still_sends_what_its_last_step_sent(app: Path) -> None:
     farewell = """
         local peer = ...

@@ -487,8 +487,19 @@ class Shard(VmWorker):
         for _, record in self.journal.history(run):
             if len(record) > 1 and record[1] in seqs and execution.is_request(record):
                 execution.requests[record[1]] = record
-        self.endings.orphans[run] = execution
-        self._perform_requests(execution)
+        if self.chain.last(run)[1] is None:
+            self._free_names(execution)
+        if execution.requests:
+            self.endings.orphans[run] = execution
+            self._perform_requests(execution)
+
+    def _free_names(self, execution: Execution) -> None:
+        """The names that a run asked for went with it: nobody would free them after its end."""
+        unit = Unit()
+        for seq, record in list(execution.requests.items()):
+            if record[0] == "name_requested" and record[4] in (None, execution.pid):
+                execution.settle(seq, unit)
+        self.submit(unit)
 
     def _perform_requests(self, execution: Execution) -> None:
         for record in list(execution.requests.values()):
