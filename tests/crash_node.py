@@ -155,6 +155,13 @@ class Session:
                         return int(details)
             time.sleep(0.002)
 
+    def alone(self) -> int:
+        """In how many boots a pending activity ran alone, of that with the most."""
+        journals = [host.journal for host in self.node.workflow_hosts()]
+        return max(
+            (each.row[1] for journal in journals for each in journal.activities()), default=0
+        )
+
     def advance(self, seconds: float) -> None:
         """Let time pass: both clocks move."""
         self._clock.elapsed += int(seconds * 1e9)

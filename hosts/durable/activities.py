@@ -227,7 +227,8 @@ class Activities:
         attempt.writing = True
         unit = Unit()
         unit.put_activity(*key, activity.row())
-        self._shard.submit_then(unit, key[0], partial(self._kept, key, attempt))
+        kept = partial(self._kept, key, attempt)
+        self._shard.submit_then(unit, key[0], kept, kept)
 
     def _kept(self, key: Key, attempt: Attempt) -> None:
         attempt.writing = False
@@ -273,16 +274,18 @@ class Activities:
         left = self._left(activity, options)
         return None if delay is None or (left is not None and left <= delay) else delay
 
-    def _retry(self, key: Key, attempt: int) -> None:
+    def _retry(self, key: Key, attempt: int, alone: bool = False) -> None:
+        """Make another attempt, if an activity still has this one behind it."""
         execution = self._shard.runs.find_run(key[0])
         if execution is not None and self._waits(key, attempt):
-            self._journal_attempt(execution, key[1], alone=False)
+            self._journal_attempt(execution, key[1], alone=alone)
 
     def _journal_attempt(self, execution: Execution, seq: int, *, alone: bool) -> None:
         """Write the next attempt of an activity, then run it."""
         activity = execution.activities.get(seq)
         if activity is None:
             return
+        retry = partial(self._retry, (execution.run, seq), activity.attempt, alone)
         activity.attempt += 1
         activity.alone += alone
         unit = Unit()
@@ -291,7 +294,7 @@ class Activities:
         unit.put_activity(execution.run, seq, activity.row())
         execution.count(page)
         start = self._run_alone if alone else self.schedule
-        self._shard.submit_then(unit, execution.run, partial(start, execution, seq))
+        self._shard.submit_then(unit, execution.run, partial(start, execution, seq), retry)
 
     def _run_alone(self, execution: Execution, seq: int) -> None:
         if seq in execution.activities and (execution.run, seq) not in self._under_way:

@@ -227,9 +227,10 @@ class Endings:
     ) -> None:
         unit = execution.unit
         # What was acknowledged belongs into the history, though nobody will read it.
-        page: list[Record] = [*execution.fresh, *because]
+        fresh = execution.fresh
+        page: list[Record] = [*fresh, *because]
         effects = self._shard.arrivals.on_disk(page)
-        consumed = [*execution.waiting, *execution.fresh]
+        consumed = [*execution.waiting, *fresh]
         if execution.starting:
             self._shard.beginnings.index(execution, unit)
         effects += self._end(execution, end, unit, page, consumed)
@@ -238,4 +239,4 @@ class Endings:
         acks = execution.acks + ([(ack, encode(True))] if ack else [])
         execution.taken()
         self._shard.machine.step([inputs.drop(execution.pid)], 0)
-        self._shard.submit(unit, Flight(execution.run, acks, effects))
+        self._shard.submit(unit, Flight(execution.run, acks, effects, fresh))

@@ -16,5 +16,7 @@ class Flight(NamedTuple):
     run: int = 0
     acks: Sequence[tuple[ReplyTo, bytes]] = ()
     effects: Sequence[Callable[[], None]] = ()
-    #: input records that nobody outside would send again
-    internal: Sequence[Record] = ()
+    #: its input records
+    inputs: Sequence[Record] = ()
+    #: what is to be done a while later when it is not on disk
+    lost: Callable[[], None] | None = None

@@ -48,7 +48,7 @@ from hosts.durable.runs import Runs
 from hosts.durable.starts import Starts
 from hosts.vm_worker import Item, VmWorker
 from journal import faults
-from journal.errors import BadRecordError, JournalError, JournalLossError
+from journal.errors import BadRecordError, JournalError
 from journal.journal import Journal
 from journal.records import RunRow
 from journal.unit import Unit
@@ -137,6 +137,10 @@ class Shard(VmWorker):
 
     def turn(self, items: list[Item]) -> bool:
         more = not items
+        if self._losses != self.journal.losses:
+            # What was lost is dealt with first, so that what comes in now rests on none of it.
+            self.settle_all()
+            self._losses = self.journal.losses
         for start in range(0, len(items) or 1, _TOGETHER):
             for item in items[start : start + _TOGETHER]:
                 assert callable(item)
@@ -259,7 +263,7 @@ class Shard(VmWorker):
         try:
             more, commands = self.machine.step(batch)
         except OutOfMemoryError as error:
-            self.vm_lost(error, touched)
+            self.vm_lost(error)
             return False
         faults.point(STEP_AFTER)
         given_by: dict[str, list[c.Command]] = {execution.pid: [] for execution in touched}
@@ -315,8 +319,7 @@ class Shard(VmWorker):
         if page:
             unit.append(run, page)
         execution.taken()
-        internal = [record for record in fresh if record[0] not in ("message", "started")]
-        self.submit(unit, Flight(run, acks, effects, internal))
+        self.submit(unit, Flight(run, acks, effects, fresh))
 
     def _set_attributes(self, execution: Execution, command: c.Attributes, unit: Unit) -> None:
         """Search attributes and memo go into the run's row and the index, with the step."""
@@ -341,7 +344,7 @@ class Shard(VmWorker):
         try:
             self.journal.submit(unit, done, losses=self._losses)
         except JournalError as error:
-            self._settle(flight, error)
+            done(error)
 
     def settle_all(self) -> None:
         """Wait for the disk, and deal with what is there."""
@@ -360,9 +363,11 @@ class Shard(VmWorker):
         else:
             self._lost(flight, error)
 
-    def submit_then(self, unit: Unit, run: int, effect: Callable[[], None]) -> None:
-        """Hand a unit to the journal, and do something once it is on disk."""
-        self.submit(unit, Flight(run, effects=[effect]))
+    def submit_then(
+        self, unit: Unit, run: int, effect: Callable[[], None], lost: Callable[[], None]
+    ) -> None:
+        """Hand a unit to the journal, and do something once it is on disk; see `Flight`."""
+        self.submit(unit, Flight(run, effects=[effect], lost=lost))
 
     def _committed(self, flight: Flight) -> None:
         faults.point(ACK_BEFORE)
@@ -383,21 +388,28 @@ class Shard(VmWorker):
         refusal = PerdureError(Kind.UNAVAILABLE, f"{self.parts.host_id}: {error}", True)
         for reply, _ in flight.acks:
             self.parts.router.refuse(reply, refusal)
-        stale = not isinstance(error, JournalLossError)
-        if stale or self._losses != self.journal.losses:
-            logger.error("%s: %s", self.parts.host_id, error)
+        self._apply_again(flight.run, flight.inputs)
+        if flight.lost is not None:
+            self.deadlines.after(_RETRY_NS, partial(self.post, flight.lost))
+        if self.settled == self.sent:
+            # Not before: what is dropped while a unit of it is on its way would be rebuilt without.
+            logger.error("%s", refusal.message)
             self._forget_all(refusal)
             self._losses = self.journal.losses
-        if flight.internal:
-            self.deadlines.after(
-                _RETRY_NS, partial(self.post, partial(self._again, flight.run, flight.internal))
-            )
+
+    def _apply_again(self, run: int, records: Sequence[Record]) -> None:
+        """Give a run those of its inputs that nobody else keeps again, in a while."""
+        internal = _internal(records)
+        if internal:
+            again = partial(self.post, partial(self._again, run, internal))
+            self.deadlines.after(_RETRY_NS, again)
 
     def _forget_all(self, refusal: PerdureError) -> None:
         """Drop every run from memory; each is rebuilt from the journal when it is next touched."""
         for execution in self.runs.drop_all():
             for reply, _ in execution.acks:
                 self.parts.router.refuse(reply, refusal)
+            self._apply_again(execution.run, execution.fresh)
         self.endings.forget_lost(refusal)
         self._touched.clear()
         self.arrivals.keys.clear()
@@ -418,27 +430,15 @@ class Shard(VmWorker):
             self.let_be(successor)
             self.runs.forget(successor)
 
-    def vm_lost(self, error: OutOfMemoryError, stepped: Sequence[Execution] = ()) -> None:
-        """The VM hit its cap: a new one takes its place, and the runs are rebuilt in it.
-
-        Args:
-            stepped: runs whose step was cut off.
-        """
+    def vm_lost(self, error: OutOfMemoryError) -> None:
+        """The VM hit its cap: a new one takes its place, and the runs are rebuilt in it."""
         logger.error("%s: %s; the VM was replaced", self.name, error)
         self.settle_journal()
         self.machine = self._make_machine()
         self.code.new_machine()
         self.cache.new_machine()
         self.inline.lost(PerdureError(Kind.INTERNAL, f"{self.name}: {error}"))
-        touched = [*stepped, *self._touched.values()]
-        lost = [(execution.run, execution.fresh) for execution in touched]
         self._forget_all(PerdureError(Kind.UNAVAILABLE, f"{self.name}: {error}", True))
-        for run, fresh in lost:
-            internal = [record for record in fresh if record[0] not in ("message", "started")]
-            if internal:
-                self.deadlines.after(
-                    _RETRY_NS, partial(self.post, partial(self._again, run, internal))
-                )
 
     def settle_journal(self) -> None:
         """Wait for what is on its way to the disk, so that the journal says how the runs stand."""
@@ -504,3 +504,8 @@ class Shard(VmWorker):
     def _perform_requests(self, execution: Execution) -> None:
         for record in list(execution.requests.values()):
             self.outbox.perform_record(execution, record)
+
+
+def _internal(records: Sequence[Record]) -> list[Record]:
+    """Those of a run's inputs that nobody outside would send again."""
+    return [record for record in records if record[0] not in ("message", "started")]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from hosts.durable.activities import POISON_BOOTS
 from tests.crash_lab import (
     PATIENCE,
     NodeDied,
@@ -114,6 +115,8 @@ class Oracle:
         with NodeProcess(self.app) as node:
             for _ in range(kills):
                 self.asked += WAVE
+                # Killed here once more, a function would be taken for the cause.
+                until(lambda: node.do("alone") < POISON_BOOTS - 1)
                 doomed = time.monotonic() + self.random.uniform(0, 0.12)
                 try:
                     ledger = self.begin(node)
