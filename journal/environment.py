@@ -43,7 +43,7 @@ from journal.errors import (
     JournalPathError,
     translate,
 )
-from journal.files import Handles, Transaction, open_files
+from journal.files import Handles, Transaction, open_files, try_room
 from journal.owner import OwnerLock
 
 TXN_BEFORE: Final = faults.declare("journal.txn.before")
@@ -144,8 +144,27 @@ class Environment:
         try:
             while not self._try_write(apply):
                 self._grow()
-        except (lmdb.Error, OSError) as error:
+        except (JournalIOError, lmdb.Error, OSError) as error:
+            raise self._explained(error) from error
+
+    def check_room(self) -> None:
+        """Raise JournalFullError, or JournalIOError, when the data file cannot grow now."""
+        try:
+            try_room(self.path)
+        except OSError as error:
             raise translate(error, self.path) from error
+
+    def _explained(self, error: Exception) -> JournalError:
+        """What a failed write is told as: LMDB calls one that was cut short an I/O error."""
+        told = translate(error, self.path)
+        if isinstance(told, JournalIOError) and not self.gone:
+            try:
+                self.check_room()
+            except JournalFullError as full:
+                return full
+            except JournalIOError:
+                pass
+        return told
 
     def close(self) -> None:
         """Close; every later use raises JournalClosedError."""

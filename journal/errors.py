@@ -72,7 +72,7 @@ class JournalIOError(JournalError):
 
 
 class JournalLossError(JournalError):
-    """A unit was submitted on top of units that are lost."""
+    """A unit was submitted on top of units that are lost; it says why they are."""
 
 
 class UnitError(JournalError):
@@ -111,13 +111,29 @@ def corrupt(path: str, problem: str) -> JournalCorruptError:
     )
 
 
+def full(path: str) -> JournalFullError:
+    """The error for a disk without space, with its remedy."""
+    return JournalFullError(
+        f"journal {path}: its disk is full: nothing new is taken until there is space; make room, "
+        "and it goes on by itself. What was acknowledged is safe"
+    )
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether LMDB or the operating system raised this for want of space."""
+    code = error.errno if isinstance(error, OSError) else getattr(error, "code", None)
+    return code in _FULL or isinstance(error, lmdb.MapFullError)
+
+
 def translate(error: Exception, path: str) -> JournalError:
     """The JournalError for what LMDB or the operating system raised."""
     if isinstance(error, JournalError):
         return error
     if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError)):
         return corrupt(path, str(error))
-    code = error.errno if isinstance(error, OSError) else getattr(error, "code", None)
-    if code in _FULL or isinstance(error, lmdb.MapFullError):
-        return JournalFullError(f"journal {path}: no space ({error}): make room, nothing is lost")
-    return JournalIOError(f"journal {path}: {error}: nothing of this batch was written")
+    if is_full(error):
+        return full(path)
+    return JournalIOError(
+        f"journal {path}: its disk refused to write ({error}): nothing of this was written, and "
+        "what was acknowledged is safe; ask again, and look at the disk when it goes on"
+    )

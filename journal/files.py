@@ -31,6 +31,9 @@ CREATE_AFTER: Final = faults.declare("journal.create.after")
 UPGRADE_BEFORE: Final = faults.declare("journal.upgrade.before")
 UPGRADE_AFTER: Final = faults.declare("journal.upgrade.after")
 
+#: Bytes by which the data file must be able to grow, or its disk counts as full.
+ROOM: Final = 1 << 20
+
 #: lmdb's handles of the databases, in the order of DATABASES; None for one that a journal of an
 #: older format, open to be read only, does not have.
 Handles = list[Any]
@@ -115,6 +118,21 @@ def data_size(path: str) -> int:
         return os.stat(os.path.join(path, "data.mdb")).st_size
     except FileNotFoundError:
         return 0
+
+
+def try_room(path: str) -> None:
+    """Try whether the data file can grow by `ROOM`; raises OSError when it cannot."""
+    probe = os.path.join(path, ".room")
+    at, left = data_size(path), bytes(ROOM)
+    descriptor = os.open(probe, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        while left:
+            written = os.pwrite(descriptor, left, at)
+            at, left = at + written, left[written:]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+        os.unlink(probe)
 
 
 def _create(env: lmdb.Environment, path: str, databases: Sequence[Database]) -> None:

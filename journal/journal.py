@@ -10,6 +10,7 @@ from typing import Final
 
 from journal.batch import Batches
 from journal.environment import Environment, open_owned
+from journal.errors import JournalError
 from journal.files import data_size
 from journal.owner import OwnerLock
 from journal.store import Store
@@ -102,6 +103,11 @@ class Journal(Store):
     def losses(self) -> int:
         """How often units were answered with an error since the journal was opened."""
         return self._writer.losses
+
+    @property
+    def trouble(self) -> JournalError | None:
+        """Why nothing can be written at the moment; None while all is well."""
+        return self._writer.trouble
 
     @property
     def busy(self) -> bool:

@@ -14,7 +14,7 @@ from typing import Final
 from journal.databases import DATABASES, META, Database
 from journal.encoding import decode_in, encode
 from journal.environment import Environment, open_owned
-from journal.errors import BadRecordError
+from journal.errors import BadRecordError, JournalError
 from journal.files import Handles, Transaction
 from journal.owner import OwnerLock
 from journal.writer import Done, OnGone, Writer
@@ -89,6 +89,11 @@ class KeyValues:
         `done(error)` when nothing of it is. Raises JournalClosedError and JournalForkedError.
         """
         self._writer.submit(change, done, None)
+
+    @property
+    def trouble(self) -> JournalError | None:
+        """Why nothing can be written at the moment; None while all is well."""
+        return self._writer.trouble
 
     @property
     def busy(self) -> bool:

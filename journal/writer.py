@@ -29,6 +29,9 @@ Done = Callable[[Exception | None], None]
 #: Called when nothing more can be written until the environment is opened again; must not block.
 OnGone = Callable[[JournalError], None]
 
+#: Between two looks whether a disk that failed is well again, seconds.
+LOOK_S: Final = 1.0
+
 #: Units in one transaction at most, so that the first of many need not wait for the last.
 #: Throughput grows little beyond: 130 k records/s in batches of 100, 350 k/s in batches of 1000.
 BATCH_UNITS: Final = 1000
@@ -70,6 +73,8 @@ class Writer(Generic[UnitT]):
         self._lock = threading.Lock()
         self._closed = False
         self._losses = 0
+        self._cause = ""  # of the last loss
+        self._trouble: JournalError | None = None
         self._submitted = self._answered = 0
         self._watchers: list[OnGone] = []
         self._gone: JournalError | None = None
@@ -80,6 +85,11 @@ class Writer(Generic[UnitT]):
     def losses(self) -> int:
         """How often units were lost."""
         return self._losses
+
+    @property
+    def trouble(self) -> JournalError | None:
+        """Why nothing can be written at the moment; None while all is well."""
+        return self._trouble
 
     @property
     def busy(self) -> bool:
@@ -103,10 +113,7 @@ class Writer(Generic[UnitT]):
             if self._closed:
                 raise JournalClosedError(f"journal {self._env.path} is closed")
             if losses not in (None, self._losses):
-                raise JournalLossError(
-                    f"journal {self._env.path}: units that this one may rest on were lost: read "
-                    "how its run stands, and build it anew"
-                )
+                raise JournalLossError(self._cause)
             self._submitted += 1
             self._queue.put((unit, done))
         faults.point(SUBMIT_AFTER)
@@ -126,7 +133,7 @@ class Writer(Generic[UnitT]):
         while not last:
             batch: list[tuple[UnitT, Done]] = []
             try:
-                item = get()
+                item = get(True, None if self._trouble is None else LOOK_S)
                 while item is not None:
                     batch.append(item)
                     if len(batch) == BATCH_UNITS:
@@ -137,14 +144,16 @@ class Writer(Generic[UnitT]):
                 pass
             if batch:
                 self._write(batch)
+            elif not last:
+                self._look()
 
     def _write(self, batch: list[tuple[UnitT, Done]]) -> None:
         units = [unit for unit, _ in batch]
         try:
             self._env.write(lambda txn, handles: self._batches.apply(txn, handles, units))
         except Exception as error:
-            logger.error("journal %s: %s", self._env.path, error)
-            for done in [done for _, done in batch] + self._lose():
+            logger.error("%s", error)
+            for done in [done for _, done in batch] + self._lose(error):
                 self._answer(done, error)
             if isinstance(error, JournalCorruptError) or self._env.gone:
                 self._tell(error)
@@ -154,6 +163,8 @@ class Writer(Generic[UnitT]):
             self._batches.committed(units)
             for _, done in batch:
                 self._answer(done, None)
+            if self._trouble is not None:
+                self._look()
 
     def _tell(self, error: Exception) -> None:
         with self._lock:
@@ -163,10 +174,23 @@ class Writer(Generic[UnitT]):
         for watcher in watchers:
             watcher(self._gone)
 
-    def _lose(self) -> list[Done]:
+    def _look(self) -> None:
+        """Whether the trouble is over: the disk takes a transaction, and has room for more."""
+        try:
+            self._env.write(lambda txn, handles: None)
+            self._env.check_room()
+        except Exception as error:
+            self._trouble = translate(error, self._env.path)
+        else:
+            self._trouble = None
+            logger.info("journal %s: it can be written again", self._env.path)
+
+    def _lose(self, error: Exception) -> list[Done]:
         """Take what is queued behind a lost batch: it may rest on that."""
         lost: list[Done] = []
         with self._lock:
+            self._trouble = translate(error, self._env.path)
+            self._cause = str(self._trouble)
             self._losses += 1
             while not self._queue.empty():
                 if (item := self._queue.get()) is not None:

@@ -24,7 +24,7 @@ from runtime.backoff import Rng
 from runtime.errors import Kind, PerdureError
 from supervision.messages import Due, Exited, Goal, Report, Returned, ServiceStatus, Verb
 from supervision.policy import Exit, Restart, decide
-from supervision.service import PromptService, Service, ServiceSpec
+from supervision.service import PromptService, Service, ServiceSpec, Troubled
 from supervision.state import ACTIVE, State, Trigger, next_state
 
 if TYPE_CHECKING:
@@ -143,19 +143,24 @@ class Child:
         now = self._means.timers.clock.monotonic()
         retry = self._alarm if self.state is State.FAILED else None
         held = self.holders() if self.startable else ()
+        trouble = self._trouble()
         return ServiceStatus(
             id=self.spec.id,
             kind=self.spec.kind,
             supervisor="" if self.parent is None else self.parent.spec.id,
-            state=self.state,
+            state=self.state if trouble is None else State.FAILED,
             uptime=None if self._running_since is None else now - self._running_since,
             restarts=self._restarts,
-            error=self._error,
+            error=trouble or self._error,
             next_attempt=None if retry is None else max(0, retry.due - now),
             waiting_for=tuple(each.spec.id for each in held),
             exit_reason=self._exit_reason,
             hung=self.state is State.EXITED and bool(self._calls),
         )
+
+    def _trouble(self) -> PerdureError | None:
+        running = self.state is State.RUNNING
+        return self.service.trouble if running and isinstance(self.service, Troubled) else None
 
     def event(self, old: State) -> dict[str, Any]:
         """The transition from `old`, as `Supervisor` tells it."""

@@ -14,6 +14,9 @@ class _Opened(Protocol):
     @property
     def busy(self) -> bool: ...
 
+    @property
+    def trouble(self) -> JournalError | None: ...
+
     def watch(self, on_gone: Callable[[JournalError], None]) -> None: ...
 
     def close(self) -> None: ...
@@ -23,7 +26,10 @@ OpenedT = TypeVar("OpenedT", bound=_Opened)
 
 
 class LmdbService(Generic[OpenedT]):
-    """Holds an environment open while it runs. It has failed when nothing more can be written.
+    """Holds an environment open while it runs.
+
+    It is in trouble while its disk is full or fails, and has failed when nothing more can be
+    written before it is opened anew.
 
     Args:
         path: its folder.
@@ -69,6 +75,14 @@ class LmdbService(Generic[OpenedT]):
         opened, self._opened, self._broken = self._opened, None, False
         if opened is not None:
             opened.close()
+
+    @property
+    def trouble(self) -> PerdureError | None:
+        """Why nothing can be written at the moment; see `Troubled`."""
+        error = self._opened.trouble if self._opened is not None else None
+        return (
+            None if error is None else PerdureError(Kind.UNAVAILABLE, f"{self.id}: {error}", True)
+        )
 
     @property
     def busy(self) -> bool:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from runtime.errors import PerdureError
 
@@ -75,6 +75,17 @@ class PromptService(ABC):
 
 
 Service = BlockingService | PromptService
+
+
+@runtime_checkable
+class Troubled(Protocol):
+    """A service that may run and yet be unable to do its work for a while, a journal on a full disk
+    for example. It comes back by itself, and is shown as failed until then."""
+
+    @property
+    def trouble(self) -> PerdureError | None:
+        """Why it cannot do its work now; None while all is well."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

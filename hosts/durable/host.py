@@ -164,6 +164,16 @@ class WorkflowHost:
 
         threading.Thread(target=fail, name=f"perdure-fail-{self.id}", daemon=True).start()
 
+    @property
+    def trouble(self) -> PerdureError | None:
+        """Why it takes no work at the moment, though it runs: its journal cannot be written."""
+        error = self._journal.trouble if self._journal is not None else None
+        return (
+            None
+            if error is None
+            else PerdureError(Kind.UNAVAILABLE, f"{self.id} takes no work: {error}", True)
+        )
+
     def _recover(self, journal: Journal) -> None:
         pending: dict[int, None] = {}
         bad: Callable[[BadRecordError], None] = lambda error: logger.error("%s", error)  # noqa: E731
