@@ -50,6 +50,8 @@ class Home:
     requests: Requests
     #: Told how it ended: a value, or an error; the first time counts.
     on_end: Callable[[Any, PerdureError | None], None]
+    #: Told when it has begun well.
+    on_up: Callable[[], None]
     process: Process | None = None
 
 
@@ -212,8 +214,12 @@ class Process(pykka.ThreadingActor):
             self.on_start()
         except BaseException:
             self._handle_failure(*sys.exc_info())
-        if self._leaves and not self.actor_stopped.is_set():
+        if self.actor_stopped.is_set():
+            return
+        if self._leaves:
             self._stop()
+        elif self._home is not None:
+            self._home.on_up()
 
     def _handle_receive(self, message: Any) -> Any:
         try:

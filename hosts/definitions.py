@@ -18,19 +18,12 @@ def definition(entry: Entry) -> Definition:
     return Definition(
         kind=entry.kind,
         source=data["source"],
-        chunk=_chunk(entry),
+        chunk=data["source_name"],
         method=data.get("method") or "",
         modules=list(data.get("modules") or ()),
         imports=dict(data.get("imports") or {}),
         inline=entry.kind == "function.lua" and pool.get("type", "inline") == "inline",
     )
-
-
-def _chunk(entry: Entry) -> str:
-    """What messages call a source: its file, or for one inline, whose lines are not those of the
-    YAML file, the entry's id."""
-    path: str = entry.data.get("source_path") or entry.id
-    return entry.id if path == entry.file else path
 
 
 def definitions(registry: Registry) -> dict[str, Definition]:

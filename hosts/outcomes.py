@@ -34,6 +34,10 @@ def result_of(value: Any) -> Result:
         return Result(value)
     if isinstance(error, BaseException):
         return Result(error=failure_of(error))
+    if isinstance(error, dict):  # as Lua does with a table
+        text = error.get("message", error.get("error"))
+        message = text if isinstance(text, str) else "a dict was returned that has no message"
+        return Result(error=PerdureError(Kind.UNKNOWN, message, details=error))
     return Result(error=PerdureError(Kind.UNKNOWN, str(error)))
 
 

@@ -21,6 +21,8 @@ class StartOptions(TypedDict, total=False):
     process: bool  #: counts as a process (not a function call)
     parent: str  #: PID of who spawned it
     reply: ReplyTo  #: is answered with the PID once the slot is in place
+    #: is answered with the PID once its first step has ended, unless it ended with it
+    up: ReplyTo
     outcome: ReplyTo  #: is answered with the result when it ends
     watchers: list[str]  #: PIDs that get its EXIT
     links: list[str]  #: PIDs it is linked to
@@ -30,6 +32,7 @@ class StartOptions(TypedDict, total=False):
     messages: Sequence[tuple[Any, ...]]
     terminal: list[str]  #: command-line arguments; makes the module io work
     durable: bool  #: a workflow run; needs seed (32 bytes) and info
+    machine: int  #: version of the machine that a durable one began on; by default this one's
     step_limit: int  #: ns of wall clock that a live step of a durable one may take
     traced: bool  #: tells the source line of each of its requests
     seed: bytes

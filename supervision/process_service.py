@@ -48,6 +48,7 @@ class ProcessService(PromptService):
         self._watcher = ""
         #: Held where a stop and the end of the process meet.
         self._lock = threading.Lock()
+        self._on_started: OnDone | None = None
         self._on_stopped: OnDone | None = None
         self.pid: str | None = None
 
@@ -55,29 +56,53 @@ class ProcessService(PromptService):
         self._on_exit = on_exit
 
     def begin_start(self, done: OnDone) -> None:
-        on_exit, ended = self._on_exit, threading.Event()
+        """It has started when the first step of its process has ended without an error."""
+        on_exit, self._on_started = self._on_exit, done
+        ended = False
 
         def on_event(event: dict[str, Any]) -> None:
-            if event["kind"] == "pid.exit":
-                ended.set()
-                self._clients.unwatch(watcher)
-                result = event.get("result")
-                error = result.get("error") if isinstance(result, dict) else None
-                self._ended()  # first: whoever hears of the exit may start the next run
-                on_exit(error if isinstance(error, PerdureError) else None)
+            nonlocal ended
+            if event["kind"] != "pid.exit":
+                return
+            ended = True
+            forget()
+            result = event.get("result")
+            error = result.get("error") if isinstance(result, dict) else None
+            reason = error if isinstance(error, PerdureError) else None
+            self._ended()  # first: whoever hears of the exit may start the next run
+            if not self._started(reason) or reason is None:
+                on_exit(reason)
 
-        def answered(ok: bool, value: bytes) -> None:
-            if ok:
-                if not ended.is_set():
-                    self.pid = decode(value)
-                done(None)
-            else:
-                self._clients.unwatch(watcher)
-                done(decode(value))
+        def spawned(ok: bool, value: bytes) -> None:
+            if not ok:
+                forget()
+                self._started(decode(value))
+            elif not ended:
+                self.pid = decode(value)
+
+        def forget() -> None:
+            self._clients.unwatch(watcher)
+            self._clients.forget(up)
+
+        def is_up(ok: bool, value: bytes) -> None:
+            self._started(None)
 
         watcher = self._watcher = self._clients.watch(on_event)
-        start: StartOptions = {"watchers": [watcher], "reply": self._clients.expect(answered)}
+        up = self._clients.expect(is_up)
+        start: StartOptions = {
+            "watchers": [watcher],
+            "reply": self._clients.expect(spawned),
+            "up": up,
+        }
         self._router.spawn(SpawnRequest(self._process, self._host, self._args, start))
+
+    def _started(self, error: PerdureError | None) -> bool:
+        """The start is done, for better or worse; false when it was done before."""
+        with self._lock:
+            done, self._on_started = self._on_started, None
+        if done is not None:
+            done(error)
+        return done is not None
 
     def begin_stop(self, done: OnDone) -> None:
         with self._lock:

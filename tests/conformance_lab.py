@@ -43,6 +43,11 @@ ENTRIES: Final[dict[str, dict[str, Any]]] = {
     "raises": lua("function", "local x\nreturn x.y"),
     "raises_text": lua("function", "error('text')"),
     "raises_table": lua("function", "error({message = 'from a table', code = 5})"),
+    "raises_code": lua("function", "error({code = 5})"),
+    "returns_code": lua("function", "return 1, {code = 5, f = print, [{}] = 1}"),
+    "far_code": lua("function", "error({code = 5})", pool={"type": "static"}),
+    "hosted_code": lua("process", "return 1, {code = 5}", meta={"default_host": "app:one"}),
+    "python_code": {"kind": "function.python", "target": "helpers:code"},
     "hangs": lua("function", "process.events():receive() return 'cancelled'"),
     "nested": lua("function", "return funcs.call('app:who')"),
     "deadlock": lua("function", "channel.new():receive()"),
@@ -81,6 +86,9 @@ _PYTHON: Final = {
 
         def fails():
             raise PerdureError("RateLimited", "slowly", True, {"after": 5})
+
+        def code():
+            return 1, {"code": 5}
 
         def flaky(key):
             made[key] = made.get(key, 0) + 1

@@ -90,6 +90,7 @@ def test_the_blocks_of_the_page_load_as_written(page: Path) -> None:
         "source": "local x = 1\nreturn x\n",
         "source_path": str(page / "order_processor.lua"),
         "source_line": 1,
+        "source_name": "order_processor.lua",
         "method": "main",
         "modules": ["funcs", "time"],
         "imports": {},

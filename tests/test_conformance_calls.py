@@ -74,6 +74,28 @@ FUNCS: Final[dict[str, tuple[str, Any]]] = {
         """,
         [[True, True, False], True, False, True, "Canceled", "canceled", "Canceled"],
     ),
+    "funcs: the channel of a future is closed behind its value": (
+        """
+        local good, bad, gone = funcs.async("app:echo", 7), funcs.async("app:second"),
+          funcs.async("app:hangs")
+        local late
+        coroutine.spawn(function() late = {gone:response():receive()} end)
+        gone:cancel()
+        local seen = {good:response():receive():data(), bad:response():receive():kind()}
+        for _, future in ipairs{good, bad} do
+          local value, ok = future:response():receive()
+          seen[#seen + 1] = value == nil and ok == false
+        end
+        local got = channel.select{good:response():case_receive()}
+        seen[#seen + 1] = got.value == nil and got.ok == false and got.channel == good:channel()
+        local value, ok = gone:response():receive()
+        while not late do time.sleep(1) end
+        seen[#seen + 1] = late[1]:kind()
+        seen[#seen + 1] = value == nil and ok == false
+        return seen
+        """,
+        [7, "Conflict", True, True, True, "Canceled", True],
+    ),
     "funcs: a timeout": (
         """
         local v, e = funcs.new():with_options{timeout = 20}:call("app:hangs")

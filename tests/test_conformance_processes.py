@@ -241,6 +241,18 @@ FAILURES: Final[dict[str, tuple[str, PerdureError]]] = {
     "an error that was raised": (
         "error(errors.new{message = 'm', kind = 'Timeout'}, 0)", PerdureError("Timeout", "m")
     ),
+    "a table that is raised": (
+        "error({code = 5})",
+        PerdureError("Internal", "a table was raised that has no message", None, {"code": 5}),
+    ),
+    "a table beside a result": (
+        "return 1, {error = 'why', a = {1}}",
+        PerdureError("Internal", "why", None, {"error": "why", "a": [1]}),
+    ),
+    "a table that cannot be sent as a whole": (
+        "local t = {code = 5} t.t = t error(t)",
+        PerdureError("Internal", "a table was raised that has no message", None, {"code": 5}),
+    ),
     "a coroutine that fails": (
         "coroutine.spawn(function() error('in it', 0) end) time.sleep('1h')",
         PerdureError("Internal", "in it"),

@@ -107,6 +107,20 @@ ERRORS: Final[dict[str, tuple[str, Any]]] = {
         [["Internal", "2: attempt to index a nil value (local 'x')"], ["Internal", "1: text"],
          ["Internal", "from a table", 5]],
     ),
+    "errors: a table keeps its fields, however it comes": (
+        """
+        local seen = {}
+        local function note(e) seen[#seen + 1] = e:details() end
+        for _, name in ipairs{"raises", "returns", "far", "python", "hosted"} do
+          note(select(2, funcs.call("app:" .. name .. "_code")))
+        end
+        note(select(2, process.exec("app:hosted_code", "app:one")))
+        process.spawn_monitored("app:hosted_code", "app:other")
+        note(process.events():receive().result.error)
+        return seen
+        """,
+        [{"code": 5}] * 7,
+    ),
     "errors: of a process": (
         """
         local v, e = process.exec("app:child_fails", "app:one")

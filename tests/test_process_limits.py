@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from hosts.performer import Performer
+from runtime import commands as c
 from runtime.errors import Kind, PerdureError
 from supervision import Node
 from tests.process_lab import PATIENCE, eventually, failure, function, process, run, running
@@ -292,6 +294,29 @@ def test_hundreds_come_and_go(tmp_path: Path) -> None:
         assert [wait.result(PATIENCE) for wait in waits] == list(range(100))
         assert [node.result(pid, PATIENCE) for pid in pids] == list(range(200))
         eventually(lambda: node.processes() == [])
+
+
+def test_who_asks_while_an_end_is_being_told_hears_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    perform = Performer.perform
+
+    with running(tmp_path, {**LONE, "quick": process("return 7")}) as node:
+        waiting = node._parts.services["app:isolated"]._results._waiting  # type: ignore[union-attr]
+
+        def perform_behind_a_question(self: Performer, commands: list[c.Command]) -> None:
+            for pid in [each.pid for each in commands if isinstance(each, c.Ended)]:
+                result = in_background(node.result, pid, PATIENCE)
+                asked.append(result)
+                eventually(lambda result=result, pid=pid: result.done() or pid in waiting)  # type: ignore[misc]
+            perform(self, commands)
+
+        monkeypatch.setattr(Performer, "perform", perform_behind_a_question)
+        for _ in range(20):
+            node.spawn("app:quick", "app:isolated")
+        eventually(lambda: len(asked) == 20)
+        assert [each.result(PATIENCE) for each in asked] == [7] * 20
 
 
 def test_messages_to_one_that_ends_are_answered(tmp_path: Path) -> None:

@@ -79,6 +79,107 @@ def test_a_crash_is_answered_by_the_policy(tmp_path: Path) -> None:
         assert until(node, State.FAILED).next_attempt == 10**9
 
 
+BROKEN = """
+from hosts.api import Process
+
+class Broken(Process):
+    def __init__(self, where="start"):
+        super().__init__()
+        self.where = where
+        if where == "init": raise ValueError("it broke")
+
+    def on_start(self):
+        if self.where == "start": raise ValueError("it broke")
+        if self.where == "leaves": self.exit("done")
+
+    def on_message(self, topic, payload, sender): ...
+"""
+PYTHON = {"kind": "process.python", "target": "broken:Broken"}
+SAYS = 'error("it broke")'
+
+
+@pytest.mark.parametrize(
+    ("worker", "given"),
+    [
+        (process(SAYS), []),
+        (process("coroutine.spawn(error, 'it broke') process.inbox():receive()"), []),
+        (process("return nil, 'it broke'"), []),
+        (PYTHON, ["init"]),
+        (PYTHON, ["start"]),
+    ],
+)
+def test_a_first_step_that_fails_is_a_start_that_fails(
+    tmp_path: Path, worker: dict[str, Any], given: list[str]
+) -> None:
+    clock = NodeClock()
+    flaky = {**service(restart={"max_attempts": 1}), "input": given}
+    entries = {"worker": worker, "service": flaky}
+    with running(tmp_path, entries, {"broken": BROKEN}, clock=clock) as node:
+        with node.events.subscribe("service") as events:
+            assert status(node).state is State.FAILED
+            clock.advance(node.timers, 2 * 10**9)
+            assert "gave up" in until(node, State.EXITED).exit_reason
+        told = [event.kind for event in events if event.path == "app:service"]
+        assert told == ["starting", "exited"]
+        error = status(node).error
+        assert error is not None
+        assert "it broke" in error.message
+
+
+@pytest.mark.parametrize(
+    ("worker", "given"),
+    [
+        (process("return 1"), []),
+        (process("process.upgrade('app:third')"), []),
+        (PYTHON, ["leaves"]),
+    ],
+)
+def test_one_that_is_done_in_its_first_step_has_started(
+    tmp_path: Path, worker: dict[str, Any], given: list[str]
+) -> None:
+    after = {**service(requires=["service"]), "process": "worker2"}
+    entries = {
+        "worker": worker, "service": {**service(), "input": given},
+        "worker2": WORKER, "after": after, "third": process("return 1"),
+    }  # fmt: skip
+    with running(tmp_path, entries, {"broken": BROKEN}) as node:
+        done = until(node, State.EXITED)
+        assert (done.error, done.exit_reason) == (None, "returned")
+        assert alive(node)
+
+
+def test_a_start_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    slow = """
+        import threading
+        from hosts.api import Process
+
+        GATE = threading.Event()
+
+        class Slow(Process):
+            def on_start(self): GATE.wait(30)
+            def on_message(self, topic, payload, sender): ...
+    """
+    clock = NodeClock()
+    entries = {
+        "worker": {"kind": "process.python", "target": "slow:Slow"},
+        "service": service(auto_start=False, start_timeout="5s", stop_timeout="1s"),
+    }
+    with running(tmp_path, entries, {"slow": slow}, clock=clock) as node:
+        starting = in_background(node.supervisor.start_child, "app:service")
+        eventually(lambda: status(node).state is State.STARTING and len(node.processes()) == 1)
+        clock.advance(node.timers, 5 * 10**9)
+        until(node, State.STOPPING)
+        eventually(lambda: node.timers.next_due() is not None)
+        clock.advance(node.timers, 900 * 10**6)
+        failed = starting.result(PATIENCE)
+        assert failed.error is not None
+        assert failed.error.message == "app:service did not start within 5s (start_timeout)"
+        assert node.processes() == []
+        import slow as module  # type: ignore[import-not-found]
+
+        module.GATE.set()
+
+
 def test_attempts_are_used_up(tmp_path: Path) -> None:
     clock = NodeClock()
     entries = {"worker": WORKER, "service": service(restart={"max_attempts": 1})}

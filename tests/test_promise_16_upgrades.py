@@ -13,40 +13,47 @@ from pathlib import Path
 import lmdb
 import pytest
 
+from hosts.durable.records import Record
 from journal.databases import DATABASES, META
 from journal.encoding import encode
 from journal.files import FORMAT_VERSION, IDENTITY
 from runtime.lua.machine import MACHINE_VERSION
+from supervision import Node
 from tests.cli_lab import perdure
 from tests.crash_lab import NodeProcess, NodeRefused, check_journal
+from tests.durable_lab import HOST, durable_app
 from tests.old_journals import LAST, PAST, REST, WORKFLOWS, write_app
+from tests.process_lab import PATIENCE, eventually
 from tests.replay_lab import misfits
 
 KEPT = Path(__file__).parent / "data/journals"
-FORMATS = range(1, FORMAT_VERSION + 1)
+#: One of each format, and one of each machine since the first.
+JOURNALS = [
+    *(f"format-{n}" for n in range(1, FORMAT_VERSION + 1)),
+    *(f"machine-{n}" for n in range(2, MACHINE_VERSION + 1)),
+]
 EXPORT = KEPT / "waiting.json"
 
 
-def left_by(version: int, folder: Path, workflows: dict[str, str] = WORKFLOWS) -> Path:
-    """An application with the journal that the Perdure of a format left."""
+def left_by(journal_of: str, folder: Path, workflows: dict[str, str] = WORKFLOWS) -> Path:
+    """An application with the journal that an older Perdure left."""
     app = write_app(folder / "app", workflows)
     journal = app / "data/journal"
     journal.mkdir(parents=True)
-    data = gzip.decompress((KEPT / f"format-{version}.mdb.gz").read_bytes())
+    data = gzip.decompress((KEPT / f"{journal_of}.mdb.gz").read_bytes())
     (journal / "data.mdb").write_bytes(data)
     return app
 
 
 def test_every_format_and_version_of_the_machine_is_kept() -> None:
     """A new one: `python -m tests.old_journals tests/data/journals/format-N.mdb.gz`."""
-    assert sorted(KEPT.glob("format-*")) == [KEPT / f"format-{n}.mdb.gz" for n in FORMATS]
-    assert MACHINE_VERSION == 1, "keep a journal of the new machine, too"
+    assert sorted(KEPT.glob("*.gz")) == [KEPT / f"{name}.mdb.gz" for name in JOURNALS]
 
 
-@pytest.mark.parametrize("version", FORMATS)
-def test_runs_of_an_older_perdure_go_on_with_their_code(version: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("older", JOURNALS)
+def test_runs_of_an_older_perdure_go_on_with_their_code(older: str, tmp_path: Path) -> None:
     deployed = {**dict.fromkeys(WORKFLOWS, 'return "the code of now"'), "child": WORKFLOWS["child"]}
-    app = left_by(version, tmp_path, deployed)
+    app = left_by(older, tmp_path, deployed)
     with NodeProcess(app) as node:
         for name in ("waiting", "parent"):
             node.send(f"{{app:orders|{name}}}", "n", {"n": 5})
@@ -62,12 +69,49 @@ def test_runs_of_an_older_perdure_go_on_with_their_code(version: int, tmp_path: 
     check_journal(app)
 
 
-@pytest.mark.parametrize("version", FORMATS)
-def test_old_histories_replay_to_the_same_commands(version: int, tmp_path: Path) -> None:
-    app = left_by(version, tmp_path)
+@pytest.mark.parametrize("older", JOURNALS)
+def test_old_histories_replay_to_the_same_commands(older: str, tmp_path: Path) -> None:
+    app = left_by(older, tmp_path)
     count, differ = misfits(app)
     assert (count, differ) == (len(LAST) + 1, {})
     check_journal(app)
+
+
+def history(node: Node) -> list[tuple[int, Record]]:
+    host = node.workflow_hosts()[0]
+    return host.history(host.run("polls")[0])
+
+
+POLLS = """
+    local funcs, time = require("funcs"), require("time")
+    local call, told = funcs.async("app:effect", "one"):response(), 0
+    while true do
+      local got = channel.select{call:case_receive(), process.inbox():case_receive()}
+      if got.channel ~= call then return told end
+      told = told + 1
+      if told == 3 then return "closed" end
+    end
+"""
+
+
+@pytest.mark.parametrize("machine", [1, 2])
+def test_the_channel_of_a_future_is_what_it_was_when_a_run_began(
+    machine: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first machine left it open behind its value; a run that asks again waits there."""
+    app = durable_app(tmp_path, {"polls": POLLS})
+    monkeypatch.setattr("hosts.durable.beginnings.MACHINE_VERSION", machine)
+    with Node.from_path(app) as node:
+        pid = node.spawn("app:polls", HOST, options={"workflow.id": "polls"})
+        if machine == 1:
+            eventually(lambda: [kind for _, (kind, *_) in history(node)].count("step") == 2)
+        else:
+            assert node.result(pid, PATIENCE) == "closed"
+    assert misfits(app) == (1, {})
+    if machine == 1:
+        with Node.from_path(app) as node:
+            node.send(pid, "go on")
+            assert node.result(pid, PATIENCE) == 1
 
 
 def test_an_export_of_the_first_format_replays(tmp_path: Path) -> None:
@@ -79,7 +123,7 @@ def test_an_export_of_the_first_format_replays(tmp_path: Path) -> None:
 
 def test_a_change_that_would_break_old_histories_is_seen(tmp_path: Path) -> None:
     changed = {name: source.replace('"2ms"', '"3ms"') for name, source in WORKFLOWS.items()}
-    _, differ = misfits(left_by(1, tmp_path, changed))
+    _, differ = misfits(left_by("format-1", tmp_path, changed))
     assert sorted(differ) == sorted(f"app:{name}" for name in LAST)
     done = perdure("replay", EXPORT, tmp_path / "app")
     assert done.returncode == 1
@@ -87,7 +131,7 @@ def test_a_change_that_would_break_old_histories_is_seen(tmp_path: Path) -> None
 
 
 def test_a_journal_of_a_newer_perdure_is_refused_by_name(tmp_path: Path) -> None:
-    app = left_by(FORMAT_VERSION, tmp_path)
+    app = left_by(f"format-{FORMAT_VERSION}", tmp_path)
     with lmdb.open(str(app / "data/journal"), max_dbs=32) as env:
         meta = env.open_db(DATABASES[META].name.encode())
         with env.begin(write=True) as txn:

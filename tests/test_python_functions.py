@@ -230,6 +230,22 @@ def test_a_task_of_the_users_cannot_end_the_loop_of_all(
         ((1, ""), Result(1)),
         ((None, "sold out"), Result(error=PerdureError(Kind.UNKNOWN, "sold out"))),
         (
+            (1, {"message": "sold out", "left": 0}),
+            Result(
+                error=PerdureError(
+                    Kind.UNKNOWN, "sold out", None, {"message": "sold out", "left": 0}
+                )
+            ),
+        ),
+        (
+            (1, {"a": 1}),
+            Result(
+                error=PerdureError(
+                    Kind.UNKNOWN, "a dict was returned that has no message", None, {"a": 1}
+                )
+            ),
+        ),
+        (
             (1, PerdureError(Kind.NOT_FOUND, "no order")),
             Result(error=PerdureError(Kind.NOT_FOUND, "no order")),
         ),

@@ -75,6 +75,44 @@ def test_a_service_that_does_not_start_takes_everything_back(node: Node, tmp_pat
     assert said(node) == 1
 
 
+@pytest.mark.parametrize(
+    ("process", "source"),
+    [
+        ({"kind": "process.lua", "data": {"source": "error('broken')"}}, ""),
+        ({"kind": "process.lua", "data": {"source": "return nil, 'broken'"}}, ""),
+        (
+            {"kind": "process.python", "data": {"target": "broken:Broken"}},
+            "def on_start(self): raise ValueError('broken')",
+        ),
+        (
+            {"kind": "process.python", "data": {"target": "broken:Broken"}},
+            "def __init__(self): raise ValueError('broken')",
+        ),
+    ],
+)
+def test_a_service_whose_process_fails_in_its_first_step_takes_everything_back(
+    node: Node, tmp_path: Path, process: dict[str, Any], source: str
+) -> None:
+    (tmp_path / "broken.py").write_text(
+        "from hosts.api import Process\n"
+        "class Broken(Process):\n"
+        "    def on_message(self, *message): ...\n"
+        f"    {source}\n"
+    )
+    services = states(node)
+    changes = node.registry.changes()
+    changes.update({"id": "app:p", "data": code(2)})
+    changes.create({"id": "app:bad", **process})
+    data = {"process": "bad", "host": "one", "lifecycle": {"auto_start": True}}
+    changes.create({"id": "app:fails", "kind": "process.service", "data": data})
+    with pytest.raises(PerdureError, match=r"app:fails does not start, so nothing was.*broken"):
+        node.registry.apply(changes)
+    assert node.registry.version().id == 1
+    assert states(node) == services
+    assert said(node) == 1
+    assert len(node.processes()) == 1
+
+
 def code(version: int) -> dict[str, Any]:
     return {key: value for key, value in keeper(version).items() if key != "kind"}
 

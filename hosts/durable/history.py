@@ -55,6 +55,7 @@ def start_input(pid: str, definition: str, started: dict[str, Any]) -> Input:
         "seed": started["seed"],
         "info": started["info"],
         "parent": started["parent"],
+        "machine": started["machine"],
     }
     if started.get("context") is not None:
         options["context"] = started["context"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 from hosts import effects
@@ -290,7 +291,8 @@ class ProcessHost:
             inhabited = inhabited or arrived > 0
             if inhabited and live == 0:
                 inhabited = False
-                self._vms.dismiss(worker)
+                # Behind this turn, which has yet to tell of the end: until then its PID is known.
+                worker.post(partial(self._vms.dismiss, worker))
                 self._left()
 
         worker = self._vms.launch(turned, self._lost, lambda index: 0)

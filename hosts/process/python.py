@@ -145,7 +145,11 @@ class PythonProcesses:
         context = decode(options["context"]) if "context" in options else {}
         inbox = Inbox(self._limit)
         requests = Requests(self._router, self._clients, self._calls, pid, context or {})
-        home = Home(pid, inbox, requests, lambda value, error: self.post(_ended(pid, value, error)))
+        home = Home(
+            pid, inbox, requests,
+            lambda value, error: self.post(_ended(pid, value, error)),
+            lambda: self._router.answer(options.get("up"), encode(pid)),
+        )  # fmt: skip
         slot = _Slot(
             entry, options.get("parent", ""), self._targets.target(entry), home,
             CallScope(context or {}), tie_of_start(options),

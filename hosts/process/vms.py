@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
@@ -156,7 +157,8 @@ class Vms:
 
     def dismiss(self, worker: ProcessWorker) -> None:
         """End one worker, in which nothing runs."""
-        self.workers.remove(worker)
+        with suppress(ValueError):  # the host ends meanwhile, and all of them with it
+            self.workers.remove(worker)
         self._close(worker.prefix)
         self._deployed.leave(worker)
         worker.end()

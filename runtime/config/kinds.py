@@ -1,8 +1,8 @@
 """Every kind of entry as data: its fields, their types and their defaults.
 
 Durations become nanoseconds and sizes bytes in `Entry.data`; references become full ids. A source
-becomes three fields: `source` (text), `source_path` (absolute) and `source_line` (the line of that
-file on which the text begins).
+becomes four fields: `source` (text), `source_path` (absolute), `source_line` (the line of that
+file on which the text begins) and `source_name` (what messages of its code call it).
 """
 
 from __future__ import annotations

@@ -15,6 +15,16 @@ local function reply(reply_pid, reply_seq, ok, value)
   if reply_pid then S.emit_answer(reply_pid, reply_seq, ok, value) end
 end
 
+local function is_up(slot)
+  S.emit_answer(slot.up[1], slot.up[2], true, slot.pid)
+  slot.up = nil
+end
+
+-- Let who waits for it know when a slot that begins has come through its first step.
+function S.tell_up(slot)
+  if slot.up then S.behind_main(slot, is_up) end
+end
+
 local inputs = {}
 
 -- options: see runtime/inputs.py, StartOptions
@@ -33,7 +43,7 @@ function inputs.start(pid, entry, args, options)
   slot.outcome, slot.terminal = outcome, options.terminal
   if slot.durable then
     slot.seed, slot.info, slot.traced = options.seed, options.info, options.traced
-    slot.step_limit = options.step_limit
+    slot.step_limit, slot.machine = options.step_limit, options.machine
     slot.now, slot.started = options.now, options.now
   end
   local watchers, links, messages = options.watchers or {}, options.links or {}, options.messages or {}
@@ -44,6 +54,8 @@ function inputs.start(pid, entry, args, options)
     S.deliver(slot, message[1], message[3] or slot.parent, S.decode_payload(message[2]))
   end
   S.start_main(slot, S.decode_list(args))
+  slot.up = options.up
+  S.tell_up(slot)
   reply(to[1], to[2], true, slot.pid)
 end
 

@@ -22,6 +22,7 @@ local error, next, pcall, rawget, setmetatable = error, next, pcall, rawget, set
 local tonumber, tostring, type = tonumber, tostring, type
 
 local MAX_FRAMES = 32
+local MAX_FIELDS = 1000 -- that are looked at, of a table that was raised and cannot be sent as a whole
 local KIND, MESSAGE, RETRYABLE, DETAILS, CONTEXT, TRACE = {}, {}, {}, {}, {}, {}
 
 local methods = {}
@@ -80,6 +81,18 @@ local function text_of_table(t)
   return "a table was raised that has no message"
 end
 
+-- What of a table that cannot be sent as a whole can be: its fields that are texts, numbers or booleans.
+local function plain_fields(t)
+  local fields, seen = {}, 0
+  for key, value in next, t do
+    local kind = type(value)
+    if type(key) == "string" and (kind == "string" or kind == "number" or kind == "boolean") then fields[key] = value end
+    seen = seen + 1
+    if seen == MAX_FIELDS then break end
+  end
+  return fields
+end
+
 function S.to_error(v, at)
   if is_error(v) then
     return v
@@ -93,10 +106,13 @@ function S.to_error(v, at)
     return new("Internal", "nil was raised", nil, nil, "", at)
   elseif kind == "table" and not S.own_name(v) then
     local ok, details = pcall(S.copy, v)
-    if not ok and not is_error(details) then
-      error(details, 0) -- not ours to swallow: the runtime's kill
+    if not ok then
+      if not is_error(details) then
+        error(details, 0) -- not ours to swallow: the runtime's kill
+      end
+      details = plain_fields(v) -- better than nothing
     end
-    return new("Internal", text_of_table(v), nil, ok and details or nil, "", at)
+    return new("Internal", text_of_table(v), nil, details, "", at)
   end
   return new("Internal", "a " .. (S.own_name(v) or kind) .. " was raised", nil, nil, "", at)
 end

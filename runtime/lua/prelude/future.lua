@@ -1,8 +1,9 @@
--- Futures: what funcs.async returns.
+-- Futures: what funcs.async returns. The channel of one gives what the call ended with, once, and is closed then.
 local S = ...
 local setmetatable = setmetatable
 
-local STATE = {} -- the private key of {channel, status, value, ok, cancel, patient, asked}
+local CLOSING <const> = 2 -- the version of the machine since which it is closed, in runs that began on it
+local STATE = {} -- the private key of {channel, stays_open, status, value, ok, cancel, patient, asked}
 local methods = {}
 local future_mt = S.own_type("future", { __index = methods, __tostring = function() return "future" end })
 
@@ -12,6 +13,7 @@ local function settle(state, status, ok, value)
   if state.status then return end
   state.status, state.ok, state.value = status, ok, value
   S.feed(state.channel, ok and S.new_payload(value) or value)
+  if not state.stays_open then S.close_channel(state.channel) end
 end
 
 -- Whether a cancelled call of a workflow is over only when its function is.
@@ -23,7 +25,10 @@ end
 
 function S.async(executor, id, ...)
   local slot = S.current
-  local state = { channel = S.new_channel(slot, 1, true), patient = is_patient(slot, executor) }
+  local state = {
+    channel = S.new_channel(slot, 1, true), patient = is_patient(slot, executor),
+    stays_open = slot.durable and (slot.machine or CLOSING) < CLOSING,
+  }
   local function done(ok, value)
     local was_canceled = state.asked and not ok and value:kind() == "Canceled"
     settle(state, was_canceled and "canceled" or "complete", ok, value)

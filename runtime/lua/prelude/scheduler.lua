@@ -14,6 +14,7 @@
 -- S.wake(slot, task, value, ok)      let a task that waits go on; ok is never nil
 -- S.count_blocked(slot)              a task waits for the slot's own tasks; the feeder lowers slot.blocked
 -- S.start_main(slot, arguments, count)   make the slot's first task
+-- S.behind_main(slot, f)     f(slot) is called when that has had its first turn, unless the slot has ended then
 -- S.spawn_task(f)                    coroutine.spawn
 -- S.is_task(co) -> boolean           whether only the scheduler may resume it
 -- S.thread_name(task) -> text        by default of the one that runs
@@ -78,6 +79,10 @@ function S.start_main(slot, arguments, count)
   slot.main = co
   slot.tasks, slot.blocked = 1, 0
   wake(slot, co, arguments, count)
+end
+
+function S.behind_main(slot, f)
+  wake(slot, new_coroutine(function() return BLOCK, f end))
 end
 
 local spawned -- a task that runs next in this turn, before the one that spawned it goes on

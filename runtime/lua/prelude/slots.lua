@@ -15,12 +15,14 @@
 --   listens    its code has asked for its events
 --   is_process                                           counts as a process (no function call)
 --   named      its end is announced through the host, which frees its names first
+--   up         {pid, seq}: the request that hears of the end of its first step, or nil
 --   outcome    {pid, seq}: the request that gets its result
 --   caller, waiter   of a function called in this VM: the calling slot, and what of it waits
 --   children   [slot] = true: functions it calls in this VM
 --   subscriptions   [number] = state: see events.lua; or nil
 --   terminal   arguments of the command line, or nil   reading     number of the request for a line, or nil
 --   durable    a workflow run, with now, started (ns), seed, info, values, versions and replaying besides
+--   machine    version of the machine that it began on; nil: this one
 --   step_limit   ns of wall clock that a live step of it may take, or nil; step_due, when that is over; overtime
 --   arrivals   of it, see unread.lua
 --

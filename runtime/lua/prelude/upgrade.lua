@@ -10,7 +10,7 @@ local ipairs, sort, unpack = ipairs, table.sort, table.unpack
 local process = S.process
 
 local KEPT = {
-  "is_process", "named", "outcome", "terminal", "watchers", "links", "trap_links", "upgradable", "seq",
+  "is_process", "named", "outcome", "terminal", "watchers", "links", "trap_links", "upgradable", "seq", "up",
 }
 
 -- What waits in a channel, in one of the new slot.
@@ -124,6 +124,7 @@ function process.upgrade(id, ...)
   local new = reborn(slot, proto)
   S.emit_upgrade(new.pid, id, args)
   S.start_main(new, S.decode_list(args))
+  S.tell_up(new)
   S.busy = false
   leave(slot)
 end
