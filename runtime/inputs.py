@@ -34,6 +34,9 @@ class StartOptions(TypedDict, total=False):
     durable: bool  #: a workflow run; needs seed (32 bytes) and info
     machine: int  #: version of the machine that a durable one began on; by default this one's
     step_limit: int  #: ns of wall clock that a live step of a durable one may take
+    #: what differs from run to run derives from the seed, and from `patched` of its machine; no
+    #: Value tells of it
+    derived: bool
     traced: bool  #: tells the source line of each of its requests
     seed: bytes
     info: dict[str, Any]

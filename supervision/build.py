@@ -196,6 +196,45 @@ def _workflow_host(entry: Entry, parts: Parts) -> WorkflowHost:
     )
 
 
+def _temporal_client(entry: Entry, parts: Parts) -> Service:
+    # The extra `perdure[temporal]`: the preflight check has seen that it is there.
+    from hosts.temporal.connection import TemporalClient
+
+    return TemporalClient(entry.id, entry.data)
+
+
+def _temporal_worker(entry: Entry, parts: Parts) -> Service:
+    data = entry.data
+    if parts.deployed.registry.get(data["client"]).kind == "journal.lmdb":
+        return _workflow_host(entry, parts)
+    from hosts.temporal.connection import TemporalClient
+    from hosts.temporal.worker import TemporalWorker
+
+    def client() -> TemporalClient:
+        service = parts.services[data["client"]]
+        assert isinstance(service, TemporalClient)
+        return service
+
+    policy = data["retry_policy"]
+    return TemporalWorker(
+        entry.id,
+        parts.deployed,
+        client,
+        parts.router,
+        parts.clients,
+        parts.calls,
+        parts.timers,
+        task_queue=data["task_queue"],
+        workers=data["workers"],
+        fuel=data["limits"]["fuel"],
+        memory=data["limits"]["memory"],
+        activities=data["limits"]["activities"],
+        heartbeat=data["heartbeat_timeout"],
+        retry_policy=retry_policy(_in_ms(policy)) if policy else ONCE,
+        options=data["worker_options"],
+    )
+
+
 def _in_ms(policy: dict[str, Any]) -> dict[str, Any]:
     """A policy from YAML, whose durations are nanoseconds, as one of an option, in milliseconds."""
     return {
@@ -222,7 +261,8 @@ _BUILDERS: Final[dict[str, Callable[[Entry, Parts], Service]]] = {
     "journal.lmdb": _journal,
     "store.lmdb": _store,
     "workflow.host": _workflow_host,
-    "temporal.worker": _workflow_host,
+    "temporal.client": _temporal_client,
+    "temporal.worker": _temporal_worker,
     "process.host": _process_host,
     "terminal.host": _terminal_host,
     "process.service": _process_service,

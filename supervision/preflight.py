@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -99,10 +100,18 @@ def _problem(entry: Entry, message: str, hint: str) -> Problem:
 
 
 def _missing_libraries(registry: Registry) -> list[Problem]:
-    """Entries that list a module whose library is not installed."""
+    """Entries that need a library which is not installed."""
+    clients = [] if find_spec("temporalio") else registry.of_kind("temporal.client")
+    problems = [
+        _problem(
+            entry, "the Python package temporalio is not installed",
+            'pip install "perdure[temporal]", or make it a journal.lmdb',
+        )
+        for entry in clients
+    ]  # fmt: skip
     if metrics.available():
-        return []
-    return [
+        return problems
+    return problems + [
         _problem(entry, metrics.MISSING, "or leave it out of modules")
         for entry in registry.of_kind(*LUA_KINDS)
         if "metrics" in (entry.data.get("modules") or ())

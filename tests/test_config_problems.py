@@ -36,15 +36,6 @@ CASES: dict[str, tuple[str, list[str]]] = {
         "- {name: f, knd: process.host}",
         ['app.yaml:3: app:f: an entry has no kind; did you mean "knd"?'],
     ),
-    "a kind of later": (
-        "- {name: w, kind: temporal.worker, client: c}\n"
-        "- {name: c, kind: temporal.client, address: x}",
-        [
-            'app.yaml:4: app:c: the kind "temporal.client" is not available in this version;'
-            " only a journal.lmdb client is supported so far:"
-            " make the client a journal.lmdb with a path"
-        ],
-    ),
     "unknown field": (
         "- name: s\n  kind: process.host\n  lifecycle:\n    auto_strat: true",
         ['app.yaml:6: app:s: lifecycle: unknown field "auto_strat"; did you mean "auto_start"?'],

@@ -11,7 +11,7 @@ from typing import Any
 from runtime.config.declarations import Declaration
 from runtime.config.documents import Located, SourceText
 from runtime.config.fields import Anything, MapOf
-from runtime.config.kinds import KINDS, LATER, kind_named
+from runtime.config.kinds import KINDS, kind_named
 from runtime.config.place import Place, Reference, shown
 from runtime.config.problems import Findings, Problem, suggest
 from runtime.config.registry import Entry
@@ -115,8 +115,6 @@ def _reject_kind(declaration: Declaration, name: str, place: Place) -> None:
     if node is None:
         hint = suggest("kind", declaration.body, "add kind:, such as function.lua")
         place.reject(Located(None, declaration.line), "an entry has no kind", hint)
-    elif name in LATER:
-        place.reject(node, f'the kind "{name}" is not available in this version', LATER[name])
     else:
         place.reject(node, f"{shown(node)} is not a kind", suggest(name, KINDS, "the kinds are {}"))
 

@@ -25,16 +25,11 @@ from runtime.config.scalars import (
     Text,
 )
 from runtime.config.service_fields import SERVICES, service
+from runtime.config.temporal_kinds import CLIENT, CLIENT_IGNORED, WORKER_OPTIONS_RECORD
 from runtime.inbox import POLICIES
 
 #: Kinds of entries that a process host runs.
 PROCESS_KINDS: Final = ("process.lua", "process.python")
-
-#: Kinds that are known and refused, with what to do instead.
-LATER: Final = {
-    "temporal.client": "only a journal.lmdb client is supported so far: make the client a"
-    " journal.lmdb with a path",
-}
 
 
 @dataclass(frozen=True)
@@ -78,6 +73,8 @@ _WORKFLOW_HOST: Mapping[str, Field] = {
     "retry_policy": Field(_RETRY_POLICY, None, "of activities without their own; none: 1 attempt"),
 }
 
+
+_JOURNAL: Final = {"path", "retention", "payload_limit"}
 
 _NAMESPACE_DATA = EntryKind("about a namespace; plain data")
 
@@ -275,6 +272,8 @@ KINDS: Final[Mapping[str, EntryKind]] = {
                 ),
             },
             auto_start=True,
+            # One override of the kind makes a client a journal.
+            ignored=frozenset({*CLIENT, *CLIENT_IGNORED}) - _JOURNAL,
         ),
     ),
     "workflow.host": EntryKind(
@@ -287,15 +286,30 @@ KINDS: Final[Mapping[str, EntryKind]] = {
             auto_start=True,
         ),
     ),
+    "temporal.client": EntryKind(
+        "the connection to a Temporal server",
+        service(CLIENT, auto_start=True, ignored=CLIENT_IGNORED),
+    ),
     "temporal.worker": EntryKind(
-        "a workflow.host whose journal is its client",
+        "runs workflows and activities of a task queue; on a journal.lmdb a workflow.host",
         service(
             {
-                "client": Field(_ref("journal.lmdb"), doc="id of a journal.lmdb", required=True),
+                "client": Field(
+                    _ref("journal.lmdb", "temporal.client"),
+                    doc="id of a temporal.client or journal.lmdb",
+                    required=True,
+                ),
                 **_WORKFLOW_HOST,
+                "heartbeat_timeout": Field(
+                    Duration(positive=True),
+                    "10s",
+                    "on a temporal.client: an activity whose worker is silent for so long is lost",
+                ),
+                "worker_options": Field(
+                    WORKER_OPTIONS_RECORD, {}, "on a temporal.client: of the SDK's worker"
+                ),
             },
             auto_start=True,
-            ignored=frozenset({"worker_options"}),
         ),
     ),
     "terminal.host": EntryKind(

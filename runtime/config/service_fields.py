@@ -16,6 +16,7 @@ SERVICES: Final = frozenset(
         "process.service",
         "process.supervisor",
         "store.lmdb",
+        "temporal.client",
         "temporal.worker",
         "terminal.host",
         "workflow.host",

@@ -12,7 +12,7 @@ A machine belongs to one thread at a time.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any, Final, NamedTuple
@@ -89,6 +89,8 @@ class Machine:
         cap: bytes that the VM can have at all; by default half more than `memory`.
         inbox: how many messages may wait for a process.
         parcels: whether what goes from processes to those of other VMs comes out as Parcels.
+        patched: whether the run that is stepped took the code that goes by a marker, for slots
+            that are `derived`.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class Machine:
         cap: int | None = None,
         inbox: InboxLimit = NO_LIMIT,
         parcels: bool = False,
+        patched: Callable[[str], bool] = lambda name: True,
     ) -> None:
         self._cap = memory + memory // 2 if cap is None else cap
         self._limit = 0  # bytes that Lua may hold now; 0: no limit
@@ -133,7 +136,8 @@ class Machine:
         # Lua must not hold the machine: neither collector sees a cycle through both.
         weak = weakref.proxy(self)
         bridge = lua.table()
-        for name, function in FUNCTIONS.items():
+        functions = {**FUNCTIONS, "patched": lambda name: patched(name.decode())}
+        for name, function in functions.items():
             bridge[name.encode()] = guarded(function, lambda: weak._limit_memory(0))
         shared[b"bridge"] = bridge
         shared[b"restore_limit"] = lambda: weak._limit_memory(weak._limit)

@@ -43,7 +43,7 @@ function inputs.start(pid, entry, args, options)
   slot.outcome, slot.terminal = outcome, options.terminal
   if slot.durable then
     slot.seed, slot.info, slot.traced = options.seed, options.info, options.traced
-    slot.step_limit, slot.machine = options.step_limit, options.machine
+    slot.step_limit, slot.machine, slot.derived = options.step_limit, options.machine, options.derived
     slot.now, slot.started = options.now, options.now
   end
   local watchers, links, messages = options.watchers or {}, options.links or {}, options.messages or {}

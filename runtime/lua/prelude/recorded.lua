@@ -4,6 +4,10 @@
 -- transaction as the step that saw it; on replay the step brings its values along (slot.values, with
 -- `next` as position) and they are handed out again in their order.
 --
+-- Where the history is not ours to write (slot.derived) such a value is derived instead: from the run's seed, or,
+-- for a version, from the markers that its server keeps: S.patched(name) is true where the run passed a place first
+-- with code that had this marker.
+--
 -- S.now_of(slot), S.now() -> ns since 1970; in a workflow the recorded time of the step
 -- S.random(n) -> n random bytes
 -- S.version(slot, change, lowest, highest) -> version
@@ -11,6 +15,10 @@
 -- S.encode_outgoing(what, name, …) -> bytes | nil, err   arguments on their way out
 local S = ...
 local LIMIT <const> = S.payload_limit
+local max, pack, sub = math.max, string.pack, string.sub
+local concat = table.concat
+-- How far below the lowest version that the code still has a run's own may be found.
+local BELOW <const> = 100
 
 function S.now_of(slot)
   return slot.durable and slot.now or S.wall()
@@ -22,6 +30,7 @@ end
 
 -- A value of `kind`: from the history when the step is replayed, else made by `produce`.
 local function recorded(slot, kind, produce)
+  if slot.derived then return produce() end
   local values = slot.values
   local item = values and values[values.next]
   local value
@@ -37,10 +46,29 @@ local function recorded(slot, kind, produce)
   return value
 end
 
+-- The seed's HMACs of 1, 2, …, as HKDF expands a key (RFC 5869); what is left of a block is thrown away.
+local function derived(slot, n)
+  local blocks, bytes = {}, 0
+  while bytes < n do
+    slot.drawn = (slot.drawn or 0) + 1
+    blocks[#blocks + 1] = S.keyed_digest("sha256", slot.seed, pack(">s4I8", "random", slot.drawn))
+    bytes = bytes + 32
+  end
+  return sub(concat(blocks), 1, n)
+end
+
 function S.random(n)
   local slot = S.current
   if not slot.durable then return S.entropy(n) end
+  if slot.derived then return derived(slot, n) end
   return recorded(slot, "random", function() return S.entropy(n) end)
+end
+
+local function marked(change, lowest, highest)
+  for version = highest, max(lowest - BELOW, 0), -1 do
+    if S.patched(change .. "@" .. version) then return version end
+  end
+  return lowest
 end
 
 -- The highest version when the run passes here for the first time, the recorded one on replay, the lowest
@@ -53,6 +81,11 @@ function S.version(slot, change, lowest, highest)
   end
   local version = versions[change]
   if version then return version end
+  if slot.derived then
+    version = marked(change, lowest, highest)
+    versions[change] = version
+    return version
+  end
   local kind = "version:" .. change
   local values = slot.values
   local item = values and values[values.next]

@@ -25,6 +25,7 @@
 --   machine    version of the machine that it began on; nil: this one
 --   step_limit   ns of wall clock that a live step of it may take, or nil; step_due, when that is over; overtime
 --   arrivals   of it, see unread.lua
+--   derived    what is random in it comes from its seed, and its versions from markers; drawn: how many blocks so far
 --
 -- S.new_slot(proto, pid, context, parent, durable) -> slot      nothing runs before S.start_main
 -- S.live                     number of processes

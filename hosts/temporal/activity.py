@@ -1,0 +1,156 @@
+"""The one activity that a worker has: it runs the function that its type names."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from temporalio import activity
+from temporalio.common import RawValue
+
+from hosts.activity_context import activity_context
+from hosts.activity_options import RetryPolicy
+from hosts.limits import Limits
+from hosts.temporal import headers as h
+from hosts.temporal import requests
+from hosts.temporal.failures import failure
+from hosts.temporal.parts import Parts
+from hosts.temporal.payloads import check_size, encoded_args, raw, value_of
+from hosts.temporal.schedule import ONCE
+from runtime.codec import decode, encode
+from runtime.errors import PerdureError
+
+#: Heartbeats in the time after which an activity counts as lost.
+_BEATS: Final = 3
+
+Function = Callable[[Sequence[RawValue]], Awaitable[RawValue]]
+
+
+def activity_of(parts: Parts, ensure_attributes: Callable[..., Awaitable[None]]) -> Function:
+    """The activity of a worker.
+
+    Args:
+        ensure_attributes: sees to it that the namespace has search attributes of these types.
+    """
+    node = parts.requests
+
+    async def begin(args: Sequence[Any]) -> Any:
+        bundle = parts.bundle(args[0])
+        return requests.beginning(None if bundle is None else bundle.blob)
+
+    async def ask_node(args: Sequence[Any]) -> Any:
+        return await beating(node.perform(args[0], parts.pid(activity.info().workflow_id or "")))
+
+    async def attributes(args: Sequence[Any]) -> Any:
+        await ensure_attributes(args[0])
+
+    own: Mapping[str, Callable[[Sequence[Any]], Awaitable[Any]]] = {
+        requests.BEGIN: begin,
+        requests.NODE: ask_node,
+        requests.ATTRIBUTES: attributes,
+    }
+
+    @activity.defn(dynamic=True)
+    async def run(args: Sequence[RawValue]) -> RawValue:
+        info = activity.info()
+        if info.activity_type in own:
+            values = [value_of(each.payload) for each in args]
+            return raw(encode(await own[info.activity_type](values)))
+        ok, value = await Attempt(parts, info).run(encoded_args(args))
+        if ok:
+            result = raw(value)
+            try:
+                check_size(f"the result of {info.activity_type}", [result])
+            except PerdureError as large:
+                raise failure(large, final=True) from None
+            return result
+        error: PerdureError = decode(value)
+        raise failure(error, final=_is_final(info, error))
+
+    return run
+
+
+class Attempt:
+    """An attempt of a function."""
+
+    def __init__(self, parts: Parts, info: activity.Info) -> None:
+        self._parts = parts
+        self._info = info
+        self._how: Mapping[str, Any] = h.header(h.received(), h.ACTIVITY) or {}
+        self._details: tuple[Any, ...] = tuple(info.heartbeat_details)
+
+    async def run(self, args: bytes) -> tuple[bool, bytes]:
+        """Run the function; how it ended. Cancelled with its activity."""
+        info, loop = self._info, asyncio.get_running_loop()
+        ended: asyncio.Future[tuple[bool, bytes]] = loop.create_future()
+
+        def settle(ok: bool, value: bytes) -> None:
+            if not ended.done():
+                ended.set_result((ok, value))
+
+        def done(ok: bool, value: bytes) -> None:
+            with suppress(RuntimeError):  # the loop is closed: the node has stopped
+                loop.call_soon_threadsafe(settle, ok, value)
+
+        def beaten(details: Any) -> None:
+            if details is not None:
+                encode(details)  # raises for what cannot be sent
+                loop.call_soon_threadsafe(self._keep, details)
+
+        patient = bool(self._how.get("patient"))
+        timeout, heartbeat = info.start_to_close_timeout, self._how.get("heartbeat")
+        cancel = self._parts.calls.attempt(
+            info.activity_type,
+            args,
+            self._context(),
+            done,
+            Limits(
+                running=None if timeout is None else int(timeout.total_seconds() * 1e9),
+                heartbeat=heartbeat,
+            ),
+            beaten,
+            patient=patient,
+        )
+        try:
+            ok, value = await beating(ended, lambda: self._details)
+            return ok, value
+        except asyncio.CancelledError:
+            cancel()
+            if patient and not activity.is_worker_shutdown():
+                return await ended
+            raise
+
+    def _keep(self, details: Any) -> None:
+        self._details = (details,)
+        activity.heartbeat(details)
+
+    def _context(self) -> bytes:
+        info, inherited = self._info, h.header(h.received(), h.CONTEXT)
+        return activity_context(
+            encode(inherited) if inherited else None,
+            f"{info.workflow_run_id}/{info.activity_id}",
+            info.attempt,
+            encode(self._details[0]) if self._details else None,
+            self._how.get("id"),
+        )
+
+
+async def beating(work: Awaitable[Any], details: Callable[[], tuple[Any, ...]] = tuple) -> Any:
+    """Wait for something, giving signs of life meanwhile where the activity has to."""
+    timeout = activity.info().heartbeat_timeout
+    task = asyncio.ensure_future(work)
+    interval = None if timeout is None else timeout.total_seconds() / _BEATS
+    while not task.done():
+        await asyncio.wait({task}, timeout=interval)
+        if not task.done():
+            activity.heartbeat(*details())
+    return task.result()
+
+
+def _is_final(info: activity.Info, error: PerdureError) -> bool:
+    """Whether the policy says that an error is not tried again."""
+    policy = info.retry_policy
+    types = tuple(policy.non_retryable_error_types or ()) if policy is not None else ()
+    return ONCE in types or RetryPolicy(non_retryable_error_types=types).delay(1, error) is None

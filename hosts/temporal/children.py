@@ -1,0 +1,109 @@
+"""Child workflows of a run."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final
+
+from temporalio import workflow
+from temporalio.common import RawValue, WorkflowIDReusePolicy
+from temporalio.exceptions import FailureError, WorkflowAlreadyStartedError
+from temporalio.workflow import ParentClosePolicy
+
+from hosts.exits import exit_event
+from hosts.start_options import StartOptions, close_policy, start_options
+from hosts.temporal import headers as h
+from hosts.temporal import start
+from hosts.temporal.failures import error_of
+from hosts.temporal.payloads import check_size, encoded, raw_args
+from runtime import commands as c
+from runtime import inputs
+from runtime.codec import decode, encode
+from runtime.errors import PerdureError
+from runtime.ids import check_name
+
+if TYPE_CHECKING:
+    from hosts.temporal.execution import Execution
+
+_CLOSE: Final = {
+    "terminate": ParentClosePolicy.TERMINATE,
+    "abandon": ParentClosePolicy.ABANDON,
+    "request_cancel": ParentClosePolicy.REQUEST_CANCEL,
+}
+
+
+class Children:
+    """Starts the children of a run and waits for their ends."""
+
+    def __init__(self, execution: Execution) -> None:
+        self._run = execution
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(self, command: c.Spawn, queue: str) -> None:
+        """Start a child on a task queue, and answer with its PID, or for exec with its result."""
+        try:
+            given: Any = None if command.options is None else decode(command.options)
+            settings = given if isinstance(given, dict) else {}
+            options = start_options(settings)
+            workflow_id = options.workflow_id or command.name or str(workflow.uuid4())
+            check_name(workflow_id, "workflow id")
+            check_size(f"the arguments of {command.entry}", raw_args(command.args))
+        except PerdureError as error:
+            self._run.refuse(command.seq, error)
+            return
+        if options.task_queue is not None:
+            queue = self._run.parts.prefix + options.task_queue
+        policy = _CLOSE[close_policy(settings)]
+        self._soon(self._start(command, options, workflow_id, queue, policy))
+
+    def _soon(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _start(
+        self,
+        command: c.Spawn,
+        options: StartOptions,
+        workflow_id: str,
+        queue: str,
+        policy: ParentClosePolicy,
+    ) -> None:
+        run, pid = self._run, self._run.parts.pid(workflow_id)
+        seed = hmac.digest(run.seed, f"child {command.seq}".encode(), "sha256")
+        headers = start.start_headers(
+            run.parts, command.entry, command.context, run.pid, command.messages, seed
+        )
+        arguments = start.rules(options)
+        if options.conflict == "terminate_existing":
+            arguments["id_reuse_policy"] = WorkflowIDReusePolicy.TERMINATE_IF_RUNNING
+        try:
+            with h.sending(headers):
+                child = await workflow.start_child_workflow(
+                    command.entry,
+                    args=raw_args(command.args),
+                    id=workflow_id,
+                    task_queue=queue,
+                    result_type=RawValue,
+                    parent_close_policy=policy,
+                    **arguments,
+                )
+        except WorkflowAlreadyStartedError:
+            run.refuse(command.seq, start.exists(pid, workflow_id, "running"))
+            return
+        except FailureError as failed:
+            run.refuse(command.seq, error_of(failed))
+            return
+        by_exec = bool(command.flags & c.EXEC)
+        if not by_exec:
+            run.answer(command.seq, True, encode(pid))
+        try:
+            ok, value = True, encoded(await child)
+        except (FailureError, PerdureError) as failed:
+            ok, value = False, encode(error_of(failed))
+        if by_exec:
+            run.answer(command.seq, ok, value)
+        else:
+            run.put(inputs.signal(run.pid, exit_event(pid, workflow.time_ns(), ok, value)))

@@ -1,0 +1,181 @@
+"""`temporal.client`: the connection to a Temporal server, which workers share."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import Future
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import (
+    AddSearchAttributesRequest,
+    ListSearchAttributesRequest,
+)
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode, TLSConfig
+
+from hosts.temporal.headers import HeaderInterceptor
+from hosts.temporal.payloads import CONVERTER
+from runtime.errors import Kind, PerdureError
+
+T = TypeVar("T")
+
+_TYPES: Final = {
+    "Bool": IndexedValueType.INDEXED_VALUE_TYPE_BOOL,
+    "Int": IndexedValueType.INDEXED_VALUE_TYPE_INT,
+    "Double": IndexedValueType.INDEXED_VALUE_TYPE_DOUBLE,
+    "Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+}
+
+
+class TemporalClient:
+    """A `temporal.client` service: runs while the server answers to its namespace at the start.
+
+    A server that goes away later is waited for: every request is tried again by the SDK, and the
+    workers go on when it is back.
+
+    Args:
+        data: the fields of its entry.
+    """
+
+    def __init__(self, service_id: str, data: Mapping[str, Any]) -> None:
+        self.id = service_id
+        self.address: str = data["address"]
+        self.namespace: str = data["namespace"]
+        self.prefix: str = data["tq_prefix"]
+        self._data = data
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._client: Client | None = None
+        self._attributes: set[str] = set()
+
+    def attach(self, on_exit: Callable[[PerdureError | None], None]) -> None:
+        """It never ends by itself."""
+
+    def start(self) -> None:
+        """Connect. Raises PerdureError that says what is wrong."""
+        self.stop()
+        loop = asyncio.new_event_loop()
+        threading.Thread(target=_run, args=(loop,), name=f"perdure-{self.id}", daemon=True).start()
+        self._loop = loop
+        try:
+            self._client = self.submit(self._connect()).result()
+        except PerdureError:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        loop, self._loop, self._client = self._loop, None, None
+        if loop is not None:
+            loop.call_soon_threadsafe(loop.stop)
+
+    def opened(self) -> Client:
+        """The client. Raises PerdureError UNAVAILABLE when the service does not run."""
+        if self._client is None:
+            raise PerdureError(Kind.UNAVAILABLE, f"{self.id} is not running", True)
+        return self._client
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run a coroutine on the loop of the client; from any thread but that loop's."""
+        loop = self._loop
+        if loop is None:
+            coroutine.close()
+            raise PerdureError(Kind.UNAVAILABLE, f"{self.id} is not running", True)
+        return asyncio.run_coroutine_threadsafe(coroutine, loop)
+
+    async def _connect(self) -> Client:
+        seconds = self._data["connection_timeout"] / 1e9
+        try:
+            async with asyncio.timeout(seconds):
+                client = await Client.connect(
+                    self.address,
+                    namespace=self.namespace,
+                    api_key=self._api_key(),
+                    tls=self._tls(),
+                    data_converter=CONVERTER,
+                    interceptors=[HeaderInterceptor()],
+                    connect_timeout=timedelta(seconds=seconds),
+                )
+                await client.workflow_service.describe_namespace(
+                    DescribeNamespaceRequest(namespace=self.namespace)
+                )
+        except TimeoutError:
+            raise self._failed(f"does not answer within {seconds:g}s") from None
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                raise self._failed(f'has no namespace "{self.namespace}"') from None
+            raise self._failed(f"refuses: {error.message}") from None
+        except (RuntimeError, ValueError, OSError) as error:
+            raise self._failed(f"cannot be reached: {error}") from None
+        return client
+
+    def _failed(self, what: str) -> PerdureError:
+        text = f"{self.id}: the Temporal server at {self.address} {what}"
+        return PerdureError(Kind.UNAVAILABLE, text, True)
+
+    def _api_key(self) -> str | None:
+        auth = self._data["auth"]
+        if auth["type"] != "api_key":
+            return None
+        if auth["api_key_env"]:
+            return os.environ.get(auth["api_key_env"], "")
+        if auth["api_key_file"]:
+            return self._read(auth["api_key_file"]).decode().strip()
+        return str(auth["api_key"])
+
+    def _tls(self) -> bool | TLSConfig:
+        auth, tls = self._data["auth"], self._data["tls"]
+        mutual = auth["type"] == "mtls"
+        if not (tls["enabled"] or mutual or auth["type"] == "api_key"):
+            return False
+        return TLSConfig(
+            server_root_ca_cert=self._read(tls["ca_file"]) if tls["ca_file"] else None,
+            domain=tls["server_name"] or None,
+            client_cert=self._pem(auth, "cert") if mutual else None,
+            client_private_key=self._pem(auth, "key") if mutual else None,
+        )
+
+    def _pem(self, auth: Mapping[str, Any], name: str) -> bytes:
+        if auth[f"{name}_file"]:
+            return self._read(auth[f"{name}_file"])
+        return str(auth[f"{name}_pem"]).encode()
+
+    def _read(self, path: str) -> bytes:
+        try:
+            return Path(path).read_bytes()
+        except OSError as error:
+            text = f"{self.id}: {path} cannot be read: {error.strerror}"
+            raise PerdureError(Kind.INVALID, text) from None
+
+    async def ensure_attributes(self, types: Mapping[str, str]) -> None:
+        """See to it that the namespace has search attributes of these types."""
+        if types.keys() <= self._attributes:
+            return
+        service = self.opened().operator_service
+        listed = await service.list_search_attributes(
+            ListSearchAttributesRequest(namespace=self.namespace)
+        )
+        missing = types.keys() - listed.custom_attributes.keys() - listed.system_attributes.keys()
+        if missing:
+            await service.add_search_attributes(
+                AddSearchAttributesRequest(
+                    namespace=self.namespace,
+                    search_attributes={name: _TYPES[types[name]] for name in missing},
+                )
+            )
+        self._attributes.update(types)
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    loop.run_forever()
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.close()

@@ -1,0 +1,393 @@
+"""One run, stepped as the server's history says: the interpreter of its commands.
+
+Theory of operation. The SDK activates a run with what has happened: signals, results, timers. Each
+becomes an input; the coroutine of the run hands all that is there to the Lua machine and turns the
+commands that come back into commands of Temporal. Lua is driven from this one coroutine; what else
+runs (the wait for a child) only puts inputs. Nothing here is journaled by us: the server records
+the commands and what became of them, and a replay gives the machine the same inputs at the same
+times. What differs from run to run is derived from the run's seed, and whatever concerns the node
+alone (a process, a name, the module `store`) goes through a local activity, whose answer the
+history keeps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import zlib
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any, Final
+
+from temporalio import workflow
+from temporalio.common import RawValue
+from temporalio.exceptions import FailureError
+
+from hosts import effects
+from hosts.temporal import headers as h
+from hosts.temporal import requests, start
+from hosts.temporal.children import Children
+from hosts.temporal.failures import error_of, failure
+from hosts.temporal.parts import Parts
+from hosts.temporal.payloads import check_size, encoded, encoded_args, raw, raw_args
+from hosts.temporal.schedule import options_of, span, start_activity
+from runtime import commands as c
+from runtime import inputs
+from runtime.codec import decode, encode, encode_args
+from runtime.errors import Kind, PerdureError
+from runtime.ids import Pid, is_pid
+from runtime.inputs import Input, StartOptions
+
+NIL: Final = encode(None)
+#: Timers of the server go by milliseconds, and none is shorter.
+_SHORTEST: Final = 0.001
+_DAY: Final = timedelta(days=1)
+
+
+class Execution:
+    """A run in memory."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.info = workflow.info()
+        self.pid = parts.pid(self.info.workflow_id)
+        self.headers = self.info.headers
+        self.seed = b""
+        self._vm = parts.vms.of(self.info.run_id)
+        self._inputs: list[Input] = []
+        self._awake: asyncio.Future[None] | None = None
+        self._cancelled = False
+        self._end: c.Ended | c.Upgrade | None = None
+        self._calls: dict[int, asyncio.Task[Any]] = {}
+        self._call_ids: dict[int, str] = {}
+        self._timers: dict[int, asyncio.TimerHandle] = {}
+        #: Tasks whose end the end of the run waits for.
+        self._pending: set[asyncio.Task[Any]] = set()
+        self.children = Children(self)
+        self._performers: dict[type[Any], Callable[[Any], None]] = {
+            c.Call: self._call,
+            c.CancelCall: self._cancel_call,
+            c.StartTimer: self._start_timer,
+            c.CancelTimer: self._cancel_timer,
+            c.Send: self._send,
+            c.Spawn: self._spawn,
+            c.Control: self._ask_node,
+            c.Name: self._ask_node,
+            c.Ask: self._ask_node,
+            c.Attributes: self._set_attributes,
+            c.Tell: self._tell,
+            c.Log: self._log,
+            c.Value: lambda command: None,
+            c.Ended: self._ended,
+            c.Upgrade: self._ended,
+        }
+
+    # What comes in --------------------------------------------------------------------------------
+
+    def put(self, item: Input) -> None:
+        """An input for the next step."""
+        self._inputs.append(item)
+        self._rouse()
+
+    def answer(self, seq: int, ok: bool, value: bytes) -> None:
+        """The answer to a request of the run."""
+        self.put(inputs.answer(self.pid, seq, ok, value))
+
+    def refuse(self, seq: int, error: PerdureError) -> None:
+        """Answer a request with an error."""
+        self.answer(seq, False, encode(error))
+
+    def take_signal(self, topic: str, args: Sequence[RawValue], sender: str) -> None:
+        """A signal: a message, or one of our own kinds of inputs."""
+        if topic == requests.EVENT:
+            self.put(inputs.signal(self.pid, encoded(args[0])))
+            return
+        self.put(inputs.message(self.pid, topic, sender, encoded_args(args)))
+
+    # The run --------------------------------------------------------------------------------------
+
+    async def run(self, args: Sequence[RawValue]) -> RawValue:
+        """From its start to its end. Raises the failure that it ended with."""
+        definition = await self._definition()
+        self._inputs.insert(0, self._start(definition, encoded_args(args)))
+        self._vm.begin(self.pid, self.info.run_id)
+        try:
+            while self._end is None:
+                await self._wait(lambda: bool(self._inputs))
+                self._step()
+            # What the server is still to be told of the run, it is told before the end.
+            await self._wait(lambda: not self._pending)
+        finally:
+            self._vm.end(self.pid, self.info.run_id)
+        return self._outcome(self._end)
+
+    async def _wait(self, ready: Callable[[], bool]) -> None:
+        """Come back when something is there; a request to end the run is an input."""
+        while not ready():
+            self._awake = asyncio.get_running_loop().create_future()
+            try:
+                await self._awake
+            except asyncio.CancelledError:
+                reason = workflow.cancellation_reason()
+                if self._cancelled or reason is None:
+                    raise  # the run leaves memory
+                self._cancelled = True
+                task = asyncio.current_task()
+                if task is not None:
+                    task.uncancel()
+                self._inputs.append(inputs.control(self.pid, "cancel", "", reason or None))
+            self._awake = None
+
+    def _rouse(self) -> None:
+        if self._awake is not None and not self._awake.done():
+            self._awake.set_result(None)
+
+    def _step(self) -> None:
+        consumed, self._inputs = self._inputs, []
+        info = self.info
+        step = inputs.step(
+            self.pid,
+            workflow.time_ns(),
+            None,
+            consumed,
+            info.get_current_history_length(),
+            info.get_current_history_size(),
+        )
+        for command in self._vm.step(self.pid, info.run_id, [step]):
+            self._performers[type(command)](command)
+
+    def _start(self, definition: str, args: bytes) -> Input:
+        info = self.info
+        options: StartOptions = {
+            "durable": True,
+            "derived": True,
+            "seed": self.seed,
+            "parent": h.header(self.headers, h.PARENT) or "",
+            "info": {
+                "workflow_id": info.workflow_id,
+                "run_id": info.run_id,
+                "workflow_type": info.workflow_type,
+                "task_queue": info.task_queue.removeprefix(self.parts.prefix),
+                "namespace": info.namespace,
+                "attempt": info.attempt,
+                "host": self.parts.host_id,
+            },
+        }
+        context = h.header(self.headers, h.CONTEXT)
+        if context:
+            options["context"] = encode(context)
+        messages = h.header(self.headers, h.MESSAGES)
+        if messages:
+            options["messages"] = [
+                (topic, encode_args(values), sender) for topic, values, sender in messages
+            ]
+        return inputs.start(self.pid, definition, args, options)
+
+    async def _definition(self) -> str:
+        """What the machine is to run the run as; sets the seed, too.
+
+        A run that a foreign client started has neither source nor seed in its headers: it takes
+        what is deployed when it begins, and its history keeps both.
+        """
+        entry, parts = self.info.workflow_type, self.parts
+        source, seed = h.header(self.headers, h.SOURCE), h.header(self.headers, h.SEED)
+        if seed is None:
+            if parts.kind_of(entry) != "workflow.lua":
+                raise RuntimeError(f"{entry} is no workflow.lua that this worker knows")
+            begun = workflow.start_local_activity(
+                requests.BEGIN, args=[entry], result_type=list, **requests.TIMES
+            )
+            begun.add_done_callback(lambda _: self._rouse())
+            await self._wait(begun.done)
+            seed, source = begun.result()
+        self.seed = hmac.digest(seed, self.info.run_id.encode(), "sha256")
+        if source is None:
+            if parts.kind_of(entry) != "workflow.lua":
+                raise RuntimeError(f"{entry} is no workflow.lua that this worker knows")
+            return entry
+        blob = zlib.decompress(source)
+        deployed = parts.bundle(entry)
+        if deployed is not None and deployed.blob == blob:
+            return entry
+        return self._vm.pin(entry, blob, hashlib.sha256(blob).digest())
+
+    def _outcome(self, end: c.Ended | c.Upgrade | None) -> RawValue:
+        """The result, or the failure, of the run."""
+        if isinstance(end, c.Upgrade):
+            self._go_on(end)
+        assert isinstance(end, c.Ended)
+        if end.ok:
+            return raw(end.value)
+        error: PerdureError = decode(end.value)
+        if self.parts.option(self.info.workflow_type, "on_error") == "suspend":
+            # The server tries the task again and again: code that does better gets the same inputs.
+            raise RuntimeError(effects.explain(error))
+        if not workflow.unsafe.is_replaying():
+            self.parts.log_failure(c.Ended(self.pid, False, end.value, self.info.workflow_type))
+        raise failure(error)
+
+    def _go_on(self, command: c.Upgrade) -> None:
+        """The run goes on as new, with what it has not read."""
+        parts, seed = self.parts, hmac.digest(self.seed, b"next", "sha256")
+        context = h.header(self.headers, h.CONTEXT)
+        headers = start.start_headers(
+            parts,
+            command.entry,
+            None if context is None else encode(context),
+            h.header(self.headers, h.PARENT) or "",
+            command.messages,
+            seed,
+        )
+        with h.sending(headers):
+            workflow.continue_as_new(workflow=command.entry, args=raw_args(command.args))
+
+    def _ended(self, command: c.Ended | c.Upgrade) -> None:
+        self._end = command
+
+    # Commands -------------------------------------------------------------------------------------
+
+    def _call(self, command: c.Call) -> None:
+        seq = command.seq
+        try:
+            options = options_of(self.parts, command)
+            own_id = options.id or str(seq)
+            if own_id in self._call_ids.values():
+                text = f'activity.id "{own_id}" is that of an activity which is pending'
+                raise PerdureError(Kind.ALREADY_EXISTS, text, False)
+            task = start_activity(self.parts, command, options)
+        except PerdureError as error:
+            self.refuse(seq, error)
+            return
+        self._calls[seq], self._call_ids[seq] = task, own_id
+        task.add_done_callback(partial(self._called, seq))
+
+    def _called(self, seq: int, task: asyncio.Task[RawValue]) -> None:
+        del self._calls[seq], self._call_ids[seq]
+        self.answer(seq, *_result(task))
+
+    def _cancel_call(self, command: c.CancelCall) -> None:
+        task = self._calls.get(command.seq)
+        if task is not None:
+            task.cancel()
+
+    def _start_timer(self, command: c.StartTimer) -> None:
+        loop, seq = asyncio.get_running_loop(), command.seq
+
+        def fire() -> None:
+            del self._timers[seq]
+            self.answer(seq, True, NIL)
+
+        self._timers[seq] = loop.call_later(max(command.ns / 1e9, _SHORTEST), fire)
+
+    def _cancel_timer(self, command: c.CancelTimer) -> None:
+        timer = self._timers.pop(command.seq, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _send(self, command: c.Send) -> None:
+        if not is_pid(command.dest) or not command.dest.startswith(f"{{{self.parts.host_id}|"):
+            self._ask_node(command)
+            return
+        try:
+            target = Pid.parse(command.dest).unique
+            args = raw_args(command.args)
+            check_size(f"the message {command.topic}", args)
+        except PerdureError as error:
+            self.refuse(command.seq, error)
+            return
+        task = asyncio.get_running_loop().create_task(self._signal(target, command, args))
+        self._keep(task)
+
+    async def _signal(self, target: str, command: c.Send, args: list[RawValue]) -> None:
+        handle = workflow.get_external_workflow_handle(target)
+        try:
+            with h.sending(h.headers_of({h.SENDER: self.pid})):
+                await handle.signal(command.topic, args=args)
+        except FailureError:
+            text = f"process not found: {command.dest}"
+            self.refuse(command.seq, PerdureError(Kind.NOT_FOUND, text))
+        else:
+            self.answer(command.seq, True, encode(True))
+
+    def _spawn(self, command: c.Spawn) -> None:
+        kind, queue = self.parts.kind_of(command.entry), self.parts.queue_of(command.host)
+        if queue is None or kind != "workflow.lua":
+            self._ask_node(command)
+        else:
+            self.children.spawn(command, queue)
+
+    def _ask_node(self, command: requests.Request) -> None:
+        """Ask the node for something; its answer is recorded."""
+        fields = [requests.written(command)]
+        task: asyncio.Task[RawValue]
+        if isinstance(command, c.Spawn) and command.flags & c.EXEC:
+            # As long as the process takes.
+            task = workflow.start_activity(
+                requests.NODE,
+                args=fields,
+                result_type=RawValue,
+                start_to_close_timeout=_DAY * 365,
+                heartbeat_timeout=span(self.parts.heartbeat),
+                activity_id=str(command.seq),
+            )
+        else:
+            task = workflow.start_local_activity(
+                requests.NODE, args=fields, result_type=RawValue, **requests.TIMES
+            )
+        self._keep(task)
+        task.add_done_callback(partial(self._node_answered, command.seq))
+
+    def _node_answered(self, seq: int, task: asyncio.Task[RawValue]) -> None:
+        ok, value = _result(task)
+        if ok:
+            ok, answer = decode(value)
+            value = encode(answer)
+        self.answer(seq, ok, value)
+
+    def _set_attributes(self, command: c.Attributes) -> None:
+        search = {} if command.search is None else decode(command.search) or {}
+        memo = {} if command.memo is None else decode(command.memo) or {}
+        if memo:
+            workflow.upsert_memo(memo)
+        if search:
+            self._keep(asyncio.get_running_loop().create_task(self._set_search(search)))
+
+    async def _set_search(self, search: dict[str, Any]) -> None:
+        types = {name: start.type_of(value) for name, value in search.items()}
+        await workflow.execute_local_activity(requests.ATTRIBUTES, args=[types], **requests.TIMES)
+        workflow.upsert_search_attributes(
+            [start.key_of(name, value).value_set(value) for name, value in search.items()]
+        )
+
+    def _keep(self, task: asyncio.Task[Any]) -> None:
+        self._pending.add(task)
+        task.add_done_callback(self._settled)
+
+    def _settled(self, task: asyncio.Task[Any]) -> None:
+        self._pending.discard(task)
+        self._rouse()
+
+    # On replay these were done before.
+
+    def _tell(self, command: c.Tell) -> None:
+        if not workflow.unsafe.is_replaying():
+            effects.tell(self.parts.router, command)
+
+    def _log(self, command: c.Log) -> None:
+        if not workflow.unsafe.is_replaying():
+            effects.log(command)
+
+
+def _result(task: asyncio.Task[RawValue]) -> tuple[bool, bytes]:
+    """How a task of Temporal has ended: whether well, and its encoded value or error."""
+    if task.cancelled():
+        return False, encode(PerdureError(Kind.CANCELED, "canceled"))
+    failed = task.exception()
+    if failed is not None:
+        return False, encode(error_of(failed))
+    try:
+        return True, encoded(task.result())
+    except PerdureError as error:
+        return False, encode(error)

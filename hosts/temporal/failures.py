@@ -1,0 +1,121 @@
+"""Errors of ours as failures of Temporal, and back.
+
+An error goes out as an ApplicationError: `type` is its kind, the first detail its details, the
+second what else it has, under the key that marks it as ours. Foreign failures become errors by
+what they say.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from temporalio.client import WorkflowFailureError
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    CancelledError,
+    ChildWorkflowError,
+    ServerError,
+    TerminatedError,
+    TimeoutType,
+    WorkflowAlreadyStartedError,
+)
+from temporalio.exceptions import TimeoutError as ServerTimeout
+from temporalio.service import RPCError, RPCStatusCode
+
+from runtime.errors import Kind, PerdureError
+
+_OURS: Final = "perdure"
+_KINDS: Final = frozenset(
+    value for name, value in vars(Kind).items() if name.isupper() and value
+)  # fmt: skip
+#: `type` of an error without a kind.
+_UNKNOWN: Final = "Unknown"
+
+_TIMEOUTS: Final = {
+    TimeoutType.START_TO_CLOSE: "start_to_close_timeout",
+    TimeoutType.SCHEDULE_TO_START: "schedule_to_start_timeout",
+    TimeoutType.SCHEDULE_TO_CLOSE: "schedule_to_close_timeout",
+    TimeoutType.HEARTBEAT: "heartbeat_timeout",
+}
+_STATUSES: Final = {
+    RPCStatusCode.NOT_FOUND: (Kind.NOT_FOUND, None),
+    RPCStatusCode.ALREADY_EXISTS: (Kind.ALREADY_EXISTS, None),
+    RPCStatusCode.INVALID_ARGUMENT: (Kind.INVALID, False),
+    RPCStatusCode.PERMISSION_DENIED: (Kind.PERMISSION_DENIED, False),
+    RPCStatusCode.UNAUTHENTICATED: (Kind.PERMISSION_DENIED, False),
+    RPCStatusCode.RESOURCE_EXHAUSTED: (Kind.RATE_LIMITED, True),
+    RPCStatusCode.DEADLINE_EXCEEDED: (Kind.TIMEOUT, True),
+}
+
+
+def failure(error: PerdureError, *, final: bool = False) -> ApplicationError:
+    """An error on its way out.
+
+    Args:
+        final: it is not to be tried again, whatever the policy says.
+    """
+    rest = {
+        "retryable": error.retryable,
+        "context": error.context,
+        "trace": error.trace,
+    }
+    return ApplicationError(
+        error.message,
+        error.details,
+        {_OURS: {name: value for name, value in rest.items() if value not in (None, "")}},
+        type=error.kind or _UNKNOWN,
+        non_retryable=final or error.retryable is False,
+    )
+
+
+def error_of(failed: BaseException) -> PerdureError:
+    """What a failure says, as an error of ours."""
+    if isinstance(failed, PerdureError):
+        return failed
+    if isinstance(failed, (ActivityError, ChildWorkflowError, WorkflowFailureError)):
+        cause = failed.__cause__
+        return PerdureError(Kind.INTERNAL, str(failed)) if cause is None else error_of(cause)
+    if isinstance(failed, ApplicationError):
+        return _of_application(failed)
+    if isinstance(failed, ServerTimeout):
+        limit = _TIMEOUTS.get(failed.type) if failed.type is not None else None
+        text = f"it did not end within its {limit}" if limit else failed.message
+        return PerdureError(Kind.TIMEOUT, text)
+    if isinstance(failed, CancelledError):
+        return PerdureError(Kind.CANCELED, "canceled")
+    if isinstance(failed, TerminatedError):
+        return PerdureError(
+            Kind.CANCELED, "process terminated", details={"reason": failed.message or ""}
+        )
+    if isinstance(failed, WorkflowAlreadyStartedError):
+        text = f"workflow {failed.workflow_id} is running, or has run before"
+        return PerdureError(Kind.ALREADY_EXISTS, text)
+    if isinstance(failed, RPCError):
+        kind, retryable = _STATUSES.get(failed.status, (Kind.UNAVAILABLE, True))
+        return PerdureError(kind, f"the Temporal server: {failed.message}", retryable)
+    if isinstance(failed, ServerError):
+        return PerdureError(Kind.INTERNAL, f"the Temporal server: {failed.message}")
+    return PerdureError(Kind.INTERNAL, f"{type(failed).__name__}: {failed}")
+
+
+def _of_application(failed: ApplicationError) -> PerdureError:
+    details = list(failed.details)
+    rest: Any = details[1] if len(details) == 2 else None
+    kind = failed.type or ""
+    if isinstance(rest, dict) and _OURS in rest:
+        ours = rest[_OURS] or {}
+        return PerdureError(
+            "" if kind == _UNKNOWN else kind,
+            failed.message,
+            ours.get("retryable"),
+            details[0],
+            context=ours.get("context", ""),
+            trace=ours.get("trace", ""),
+        )
+    return PerdureError(
+        kind if kind in _KINDS else Kind.INTERNAL,
+        failed.message if kind in _KINDS or not kind else f"{kind}: {failed.message}",
+        False if failed.non_retryable else None,
+        details[0] if len(details) == 1 else details or None,
+    )

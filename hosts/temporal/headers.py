@@ -1,0 +1,136 @@
+"""What travels beside arguments: in the headers of runs, signals and activities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import Any, Final, NoReturn
+
+from temporalio import client, worker, workflow
+from temporalio.api.common.v1 import Payload
+
+from hosts.temporal.payloads import payload_of, value_of
+
+#: Values that are inherited, a map.
+CONTEXT: Final = "perdure-context"
+#: PID of who started a run.
+PARENT: Final = "perdure-parent"
+#: PID of who sent a message.
+SENDER: Final = "perdure-sender"
+#: Messages that a run begins with: a list of topic, arguments and sender.
+MESSAGES: Final = "perdure-messages"
+#: The source that a run is pinned to, compressed.
+SOURCE: Final = "perdure-source"
+#: 32 bytes from which a run derives what is random in it.
+SEED: Final = "perdure-seed"
+#: How a function runs: a map with `heartbeat` (ns) and `patient`, as its caller set them.
+ACTIVITY: Final = "perdure-activity"
+
+Headers = Mapping[str, Payload]
+_NONE: Final[Headers] = MappingProxyType({})
+_outgoing: ContextVar[Headers] = ContextVar("perdure_outgoing_headers", default=_NONE)
+_incoming: ContextVar[Headers] = ContextVar("perdure_incoming_headers", default=_NONE)
+
+
+def headers_of(values: Mapping[str, Any]) -> dict[str, Payload]:
+    """Headers from values; those that are None are left out."""
+    return {name: payload_of(value) for name, value in values.items() if value is not None}
+
+
+def header(headers: Headers, name: str) -> Any:
+    """The value of a header, None without it."""
+    found = headers.get(name)
+    return None if found is None else value_of(found)
+
+
+@contextmanager
+def sending(headers: Headers) -> Iterator[None]:
+    """What is asked of Temporal meanwhile has these headers."""
+    token = _outgoing.set(headers)
+    try:
+        yield
+    finally:
+        _outgoing.reset(token)
+
+
+def received() -> Headers:
+    """The headers of the activity that runs."""
+    return _incoming.get()
+
+
+def _add(request: Any) -> None:
+    request.headers = {**request.headers, **_outgoing.get()}
+
+
+class HeaderInterceptor(client.Interceptor, worker.Interceptor):
+    """Adds headers to what leaves, and gives away those of what comes."""
+
+    def intercept_client(self, next: client.OutboundInterceptor) -> client.OutboundInterceptor:
+        return _FromClient(next)
+
+    def intercept_activity(
+        self,
+        next: worker.ActivityInboundInterceptor,
+    ) -> worker.ActivityInboundInterceptor:
+        return _ToActivity(next)
+
+    def workflow_interceptor_class(
+        self, input: worker.WorkflowInterceptorClassInput
+    ) -> type[worker.WorkflowInboundInterceptor] | None:
+        return _ToWorkflow
+
+
+class _FromClient(client.OutboundInterceptor):
+    async def start_workflow(
+        self, input: client.StartWorkflowInput
+    ) -> client.WorkflowHandle[Any, Any]:
+        _add(input)
+        return await super().start_workflow(input)
+
+    async def signal_workflow(self, input: client.SignalWorkflowInput) -> None:
+        _add(input)
+        await super().signal_workflow(input)
+
+
+class _ToActivity(worker.ActivityInboundInterceptor):
+    async def execute_activity(self, input: worker.ExecuteActivityInput) -> Any:
+        _incoming.set(input.headers)
+        return await super().execute_activity(input)
+
+
+class _ToWorkflow(worker.WorkflowInboundInterceptor):
+    def init(self, outbound: worker.WorkflowOutboundInterceptor) -> None:
+        super().init(_FromWorkflow(outbound))
+
+    async def handle_signal(self, input: worker.HandleSignalInput) -> None:
+        sender = header(input.headers, SENDER)
+        workflow.instance().take_signal(input.signal, input.args[-1], sender or "")
+
+
+class _FromWorkflow(worker.WorkflowOutboundInterceptor):
+    def continue_as_new(self, input: worker.ContinueAsNewInput) -> NoReturn:
+        _add(input)
+        super().continue_as_new(input)
+        raise AssertionError
+
+    async def signal_external_workflow(self, input: worker.SignalExternalWorkflowInput) -> None:
+        _add(input)
+        await super().signal_external_workflow(input)
+
+    def start_activity(self, input: worker.StartActivityInput) -> workflow.ActivityHandle[Any]:
+        _add(input)
+        return super().start_activity(input)
+
+    def start_local_activity(
+        self, input: worker.StartLocalActivityInput
+    ) -> workflow.ActivityHandle[Any]:
+        _add(input)
+        return super().start_local_activity(input)
+
+    async def start_child_workflow(
+        self, input: worker.StartChildWorkflowInput
+    ) -> workflow.ChildWorkflowHandle[Any, Any]:
+        _add(input)
+        return await super().start_child_workflow(input)

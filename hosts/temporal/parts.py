@@ -1,0 +1,70 @@
+"""What the runs and activities of a worker share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hosts.activity_options import RetryPolicy
+from hosts.calls import Calls
+from hosts.clients import Clients
+from hosts.deployed import Deployed
+from hosts.sources import Bundle
+from hosts.temporal.requests import NodeRequests
+from hosts.temporal.vms import RunVms
+from runtime.commands import Ended
+from runtime.routing.router import Router
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Of one worker.
+
+    Attributes:
+        prefix: before the names of task queues, as the client says.
+        heartbeat: after so many nanoseconds without a sign of its worker an activity is lost.
+        queue_of: the task queue of what a spawn names as its host, where that is a worker on the
+            same client; else None.
+    """
+
+    host_id: str
+    prefix: str
+    router: Router
+    clients: Clients
+    calls: Calls
+    deployed: Deployed
+    requests: NodeRequests
+    vms: RunVms
+    retry_policy: RetryPolicy
+    heartbeat: int
+    queue_of: Callable[[str], str | None]
+    log_failure: Callable[[Ended], None]
+
+    def pid(self, workflow_id: str) -> str:
+        """The PID of a workflow of this worker."""
+        return f"{{{self.host_id}|{workflow_id}}}"
+
+    def option(self, entry: str, name: str) -> Any:
+        """What a workflow's entry says now, None where it is gone."""
+        registry = self.deployed.registry
+        return registry.get(entry).data[name] if entry in registry else None
+
+    def retry_of(self, target: str) -> Any:
+        """`meta.options.retry` of a function's entry, or None."""
+        registry = self.deployed.registry
+        options = registry.get(target).meta.get("options") if target in registry else None
+        return options.get("retry") if isinstance(options, dict) else None
+
+    def kind_of(self, entry: str) -> str:
+        """Kind of a Lua entry that is deployed, else ""."""
+        definition = self.deployed.definitions.get(entry)
+        return "" if definition is None else definition.kind
+
+    def bundle(self, entry: str) -> Bundle | None:
+        """The source that a new run of `entry` is pinned to; None for one that takes what is
+        deployed, and where it is not deployed."""
+        definitions = self.deployed.definitions
+        if entry not in definitions or self.option(entry, "versioning") == "latest":
+            return None
+        return Bundle(entry, definitions)

@@ -1,0 +1,127 @@
+"""What a run asks of the node it is on, as a local activity: its answer is in the history.
+
+Processes, names and most modules are a node's own. The request is written as a map, so that a
+person can read it; the node performs it as it does those of processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import zlib
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from functools import partial
+from typing import Any, Final
+
+from temporalio.common import RetryPolicy
+
+from hosts import effects
+from runtime import commands as c
+from runtime.codec import decode, encode
+from runtime.inputs import Input
+from runtime.routing.router import Router
+
+#: Types of our own activities. No entry has such a name: it would have a colon.
+BEGIN: Final = "perdure.begin"
+NODE: Final = "perdure.node"
+ATTRIBUTES: Final = "perdure.attributes"
+#: Signal by which an event reaches a run, such as the end of a process that it has started.
+EVENT: Final = "@event"
+
+#: How the local ones run. What they wait for on the node answers within 30 s.
+TIMES: Final[dict[str, Any]] = {
+    "schedule_to_close_timeout": timedelta(minutes=10),
+    "start_to_close_timeout": timedelta(minutes=1),
+    "retry_policy": RetryPolicy(maximum_attempts=3),
+}
+
+Request = c.Send | c.Spawn | c.Control | c.Name | c.Ask
+_NAMES: Final[dict[type[Any], str]] = {
+    c.Send: "send",
+    c.Spawn: "spawn",
+    c.Control: "control",
+    c.Name: "name",
+    c.Ask: "ask",
+}
+_KINDS: Final = {name: kind for kind, name in _NAMES.items()}
+#: Fields of commands that are encoded.
+_ENCODED: Final = ("args", "options", "context")
+
+
+def written(command: Request) -> dict[str, Any]:
+    """A request as a map; `read` gives it back."""
+    fields = command._asdict()
+    del fields["pid"], fields["seq"]
+    for name in _ENCODED:
+        if fields.get(name) is not None:
+            fields[name] = decode(fields[name])
+    if "messages" in fields:
+        fields["messages"] = [[topic, decode(args)] for topic, args in fields["messages"]]
+    given = {name: value for name, value in fields.items() if value is not None}
+    return {"request": _NAMES[type(command)], **given}
+
+
+def read(fields: Mapping[str, Any], pid: str, seq: int) -> Request:
+    """The request that a map says, of the run `pid`, to be answered under a number."""
+    kind = _KINDS[fields["request"]]
+    values = {name: fields.get(name) for name in kind._fields}
+    for name in _ENCODED:
+        if values.get(name) is not None:
+            values[name] = encode(values[name])
+    if "messages" in values:
+        given: Any = values["messages"] or ()
+        values["messages"] = [(topic, encode(args)) for topic, args in given]
+    request: Request = kind(**{**values, "pid": pid, "seq": seq})
+    return request
+
+
+class NodeRequests:
+    """Performs the requests of a worker's runs."""
+
+    def __init__(self, router: Router) -> None:
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, Callable[[bool, bytes], None]] = {}
+        self._performers: effects.Performers = {
+            c.Send: partial(effects.send, router),
+            c.Spawn: lambda command: router.spawn(effects.spawn_request(command)),
+            c.Control: partial(effects.control, router),
+            c.Name: partial(effects.name, router),
+            c.Ask: partial(effects.ask, router),
+        }
+
+    async def perform(self, fields: Mapping[str, Any], pid: str) -> list[Any]:
+        """Do what a request asks for; whether it went well, and its answer, a plain value."""
+        loop, number = asyncio.get_running_loop(), next(self._numbers)
+        answer: asyncio.Future[tuple[bool, bytes]] = loop.create_future()
+
+        def settle(ok: bool, value: bytes) -> None:
+            if not answer.done():
+                answer.set_result((ok, value))
+
+        self._waiting[number] = lambda ok, value: _soon(loop, settle, ok, value)
+        request = read(fields, pid, number)
+        try:
+            # Names may be looked up at the server, which would wait for this very loop.
+            await asyncio.to_thread(self._performers[type(request)], request)
+            ok, value = await answer
+        finally:
+            self._waiting.pop(number, None)
+        return [ok, decode(value)]
+
+    def answered(self, item: Input) -> None:
+        """An answer has come; from any thread."""
+        settle = self._waiting.pop(item[2], None)
+        if settle is not None:
+            settle(item[3], item[4])
+
+
+def _soon(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *args: Any) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(callback, *args)
+
+
+def beginning(blob: bytes | None) -> list[Any]:
+    """What a run begins with that a foreign client has started: seed and compressed source."""
+    return [os.urandom(32), None if blob is None else zlib.compress(blob)]

@@ -1,0 +1,120 @@
+"""How a run is started, from outside or as a child: what its request becomes."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from temporalio.api.common.v1 import Payload
+from temporalio.common import (
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDReusePolicy,
+)
+
+from hosts.attributes import memo_of
+from hosts.start_options import StartOptions
+from hosts.temporal import headers as h
+from hosts.temporal.parts import Parts
+from hosts.temporal.schedule import server_policy, span
+from runtime.codec import decode
+from runtime.errors import Kind, PerdureError
+
+_REUSE: Final = {
+    "allow_duplicate": WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+    "allow_duplicate_failed_only": WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+    "reject_duplicate": WorkflowIDReusePolicy.REJECT_DUPLICATE,
+}
+
+
+#: No second run under a workflow id, whatever became of the first.
+REJECT: Final = WorkflowIDReusePolicy.REJECT_DUPLICATE
+
+
+def start_headers(
+    parts: Parts,
+    entry: str,
+    context: bytes | None,
+    parent: str,
+    messages: Sequence[Sequence[Any]],
+    seed: bytes | None = None,
+) -> dict[str, Payload]:
+    """The headers of a new run.
+
+    Args:
+        messages: topic, encoded arguments and, unless it is the parent, sender of each.
+        seed: 32 bytes; by default new ones.
+    """
+    bundle = parts.bundle(entry)
+    listed = [[each[0], decode(each[1]), each[2] if len(each) > 2 else parent] for each in messages]
+    return h.headers_of(
+        {
+            h.CONTEXT: None if context is None else decode(context),
+            h.PARENT: parent or None,
+            h.MESSAGES: listed or None,
+            h.SOURCE: None if bundle is None else zlib.compress(bundle.blob),
+            h.SEED: seed or os.urandom(32),
+        }
+    )
+
+
+def rules(options: StartOptions) -> dict[str, Any]:
+    """The arguments of a start, of a child's too, that its options stand for."""
+    given = options.rules
+    return {
+        "execution_timeout": span(options.execution_timeout),
+        "run_timeout": span(given.run_timeout),
+        "task_timeout": span(given.task_timeout),
+        "retry_policy": None if given.retry is None else server_policy(given.retry),
+        "cron_schedule": given.cron or "",
+        "id_reuse_policy": _REUSE[options.reuse],
+        "memo": memo_of(options.extra) or None,
+        "search_attributes": typed(search_of(options.extra)),
+    }
+
+
+def search_of(extra: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The search attributes among what a start gives."""
+    found: dict[str, Any] = (extra or {}).get("search") or {}
+    return found
+
+
+def type_of(value: Any) -> str:
+    """Type of the search attribute that holds a value, by its name in Temporal."""
+    if isinstance(value, bool):
+        return "Bool"
+    if isinstance(value, int):
+        return "Int"
+    return "Double" if isinstance(value, float) else "Keyword"
+
+
+_KEYS: Final[dict[str, Any]] = {
+    "Bool": SearchAttributeKey.for_bool,
+    "Int": SearchAttributeKey.for_int,
+    "Double": SearchAttributeKey.for_float,
+    "Keyword": SearchAttributeKey.for_keyword,
+}
+
+
+def key_of(name: str, value: Any) -> Any:
+    """The key of a search attribute."""
+    return _KEYS[type_of(value)](name)
+
+
+def typed(search: Mapping[str, Any]) -> TypedSearchAttributes | None:
+    """Search attributes of a start; None without any."""
+    pairs = [SearchAttributePair(key_of(name, value), value) for name, value in search.items()]
+    return TypedSearchAttributes(pairs) if pairs else None
+
+
+def exists(pid: str, workflow_id: str, status: str) -> PerdureError:
+    """The refusal of a start; `status` is "running", or how the run of before has ended."""
+    text = (
+        f"workflow {workflow_id} is running"
+        if status == "running"
+        else f"workflow {workflow_id} has run before ({status})"
+    )
+    return PerdureError(Kind.ALREADY_EXISTS, text, details={"pid": pid})

@@ -1,0 +1,105 @@
+"""The VMs of a worker, and the runs in them.
+
+A run is pinned to a VM by its run id, for as long as it is in memory. The SDK steps runs on the
+threads of its executor, so each VM has a lock. What is lost with a VM (it hit its cap) or with a
+step that the SDK interrupted is rebuilt: a step that does not find its run fails the workflow
+task, and the server's history is replayed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+
+from hosts import sources
+from runtime.commands import Command
+from runtime.inputs import Input, ReplyTo, drop
+from runtime.lua.machine import Definition, Machine, OutOfMemoryError
+from runtime.routing.router import Router
+
+logger = logging.getLogger(__name__)
+
+
+class RunLostError(Exception):
+    """A run is not in its VM any more: it is to be rebuilt from its history."""
+
+
+class RunVm:
+    """A VM that steps runs; safe to call from any thread.
+
+    Args:
+        make: makes its machine, with the definitions of now.
+    """
+
+    def __init__(self, name: str, make: Callable[[], Machine], router: Router) -> None:
+        self.name = name
+        self._make = make
+        self._router = router
+        self._lock = threading.Lock()
+        self._machine = make()
+        #: PID -> run id of the run that is in the VM under it.
+        self._runs: dict[str, str] = {}
+        self._pinned: set[str] = set()
+
+    def begin(self, pid: str, run_id: str) -> None:
+        """A run comes into memory; another of the same workflow id leaves it."""
+        with self._lock:
+            if pid in self._runs:
+                self._machine.step([drop(pid)], 0)
+            self._runs[pid] = run_id
+
+    def end(self, pid: str, run_id: str) -> None:
+        """A run leaves memory."""
+        with self._lock:
+            if self._runs.get(pid) == run_id:
+                del self._runs[pid]
+                self._machine.step([drop(pid)], 0)
+
+    def step(self, pid: str, run_id: str, batch: Sequence[Input]) -> list[Command]:
+        """Step a run; its commands. Raises RunLostError."""
+        with self._lock:
+            if self._runs.get(pid) != run_id:
+                raise RunLostError(f"{pid} is not in memory any more: it is replayed")
+            try:
+                return self._machine.step(batch)[1]
+            except OutOfMemoryError as error:
+                logger.error("%s: %s; the VM was replaced", self.name, error)
+                self._machine = self._make()
+                self._runs.clear()
+                self._pinned.clear()
+                raise RunLostError(f"{pid}: {error}: it is replayed") from error
+            except BaseException:
+                # The SDK may have interrupted the step: what is left of the run is worth nothing.
+                self._runs.pop(pid, None)
+                self._machine.step([drop(pid)], 0)
+                raise
+
+    def pin(self, entry: str, blob: bytes, digest: bytes) -> str:
+        """Define a source under a name of its own, which is returned."""
+        name = sources.pinned_name(entry, digest)
+        with self._lock:
+            if name not in self._pinned:
+                self._machine.define(sources.renamed(blob, digest))
+                self._pinned.add(name)
+        return name
+
+    def redefine(
+        self, changed: Mapping[str, Definition], gone: Sequence[str], reply: ReplyTo
+    ) -> None:
+        """Run what starts from now on by new definitions, and answer."""
+        with self._lock:
+            self._machine.define(changed, gone)
+        self._router.answer(reply)
+
+
+class RunVms:
+    """The VMs of a worker."""
+
+    def __init__(self, vms: Sequence[RunVm]) -> None:
+        self.all = vms
+
+    def of(self, run_id: str) -> RunVm:
+        """The VM that a run is pinned to."""
+        return self.all[zlib.crc32(run_id.encode()) % len(self.all)]
