@@ -208,30 +208,26 @@ def _temporal_worker(entry: Entry, parts: Parts) -> Service:
     if parts.deployed.registry.get(data["client"]).kind == "journal.lmdb":
         return _workflow_host(entry, parts)
     from hosts.temporal.connection import TemporalClient
-    from hosts.temporal.worker import TemporalWorker
+    from hosts.temporal.worker import Settings, TemporalWorker
 
     def client() -> TemporalClient:
         service = parts.services[data["client"]]
         assert isinstance(service, TemporalClient)
         return service
 
-    policy = data["retry_policy"]
+    policy, limits = data["retry_policy"], data["limits"]
+    settings = Settings(
+        data["task_queue"],
+        data["workers"],
+        limits["fuel"],
+        limits["memory"],
+        limits["activities"],
+        data["heartbeat_timeout"],
+        retry_policy(_in_ms(policy)) if policy else ONCE,
+        data["worker_options"],
+    )
     return TemporalWorker(
-        entry.id,
-        parts.deployed,
-        client,
-        parts.router,
-        parts.clients,
-        parts.calls,
-        parts.timers,
-        task_queue=data["task_queue"],
-        workers=data["workers"],
-        fuel=data["limits"]["fuel"],
-        memory=data["limits"]["memory"],
-        activities=data["limits"]["activities"],
-        heartbeat=data["heartbeat_timeout"],
-        retry_policy=retry_policy(_in_ms(policy)) if policy else ONCE,
-        options=data["worker_options"],
+        entry.id, parts.deployed, client, parts.router, parts.calls, parts.timers, settings
     )
 
 

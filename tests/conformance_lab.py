@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,12 +14,14 @@ from runtime.errors import PerdureError
 from supervision.node import Node
 from tests.process_lab import PATIENCE, write_app
 from tests.replay_lab import misfits
+from tests.temporal_lab import DevServer, on_server
 
-KINDS: Final = ("function", "process", "workflow")
+#: How a case runs. `temporal` is the workflow again, on a node of which one entry was overridden.
+KINDS: Final = ("function", "process", "workflow", "temporal")
 _ALL: Final = sorted(set(MODULES) - {"process", "channel", "errors", "payload"})
 _HOSTS: Final[dict[str, dict[str, Any]]] = {
     "journal": {"kind": "journal.lmdb", "path": "./data/journal"},
-    "workflows": {"kind": "workflow.host", "journal": "app:journal", "workers": 1},
+    "workflows": {"kind": "temporal.worker", "client": "app:journal", "workers": 1},
 }
 
 
@@ -116,18 +119,30 @@ _PYTHON: Final = {
 class Conformance:
     """A node whose entries are cases: each is `app:<kind>_<number>` of its source."""
 
-    def __init__(self, node: Node, folder: Path, numbers: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        folder: Path,
+        numbers: Mapping[str, int],
+        on_temporal: Callable[[], Node],
+    ) -> None:
         self.node = node
         self._folder = folder
         self._numbers = numbers
+        self._on_temporal = on_temporal
 
     def run(self, name: str, kind: str) -> Any:
         """The result of a case; raises its error."""
+        if kind == "temporal":
+            return self._run(self._on_temporal(), name, "workflow")
+        return self._run(self.node, name, kind)
+
+    def _run(self, node: Node, name: str, kind: str) -> Any:
         entry = f"app:{kind}_{self._numbers[name]}"
         if kind == "function":
-            return self.node.call(entry, timeout=PATIENCE)
+            return node.call(entry, timeout=PATIENCE)
         host = "app:one" if kind == "process" else "app:workflows"
-        return self.node.result(self.node.spawn(entry, host), PATIENCE)
+        return node.result(node.spawn(entry, host), PATIENCE)
 
     def misfits(self) -> dict[str, str]:
         """End the node, replay every workflow that it ran: what a replay did otherwise."""
@@ -146,12 +161,26 @@ class Conformance:
 
 
 @contextmanager
-def conformance(folder: Path, cases: Mapping[str, str]) -> Iterator[Conformance]:
-    """A node with these cases, by name, and ENTRIES."""
+def conformance(
+    folder: Path, cases: Mapping[str, str], server: Callable[[], DevServer]
+) -> Iterator[Conformance]:
+    """A node with these cases, by name, and ENTRIES.
+
+    Args:
+        server: gives the Temporal server, for the cases that run there.
+    """
     numbers = {name: number for number, name in enumerate(cases)}
     listed = {**_HOSTS, **ENTRIES}
     for name, source in cases.items():
-        for kind in KINDS:
+        for kind in KINDS[:3]:
             listed[f"{kind}_{numbers[name]}"] = lua(kind, source)
-    with Node.from_path(write_app(folder, listed, _PYTHON)) as node:
-        yield Conformance(node, folder, numbers)
+    app = write_app(folder, listed, _PYTHON)
+    with ExitStack() as nodes:
+
+        @cache
+        def on_temporal() -> Node:
+            other = Node.from_path(app, on_server(server(), "app:journal"), folder / "temporal")
+            return nodes.enter_context(other)
+
+        node = nodes.enter_context(Node.from_path(app))
+        yield Conformance(node, folder, numbers, on_temporal)

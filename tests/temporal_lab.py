@@ -60,6 +60,11 @@ class DevServer:
             process.wait()
 
 
+def on_server(server: DevServer, journal: str) -> list[str]:
+    """The overrides that make a journal a client of a server."""
+    return [f"{journal}:kind=temporal.client", f"{journal}:address={server.address}"]
+
+
 @contextmanager
 def dev_server(folder: Path | None = None) -> Iterator[DevServer]:
     """A dev server while the block runs."""

@@ -13,6 +13,7 @@ import pytest
 
 from tests.conformance_lab import KINDS, Conformance, conformance
 from tests.process_lab import PATIENCE, eventually
+from tests.temporal_lab import DevServer
 
 FUNCS: Final[dict[str, tuple[str, Any]]] = {
     "funcs: call": (
@@ -240,8 +241,14 @@ SOURCES: Final = {"leaves": LEAVES} | {name: source for name, (source, _) in CAS
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conformance]:
-    with conformance(tmp_path_factory.mktemp("app"), SOURCES) as lab:
+def node(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Conformance]:
+    def server() -> DevServer:
+        found: DevServer = request.getfixturevalue("temporal_server")
+        return found
+
+    with conformance(tmp_path_factory.mktemp("app"), SOURCES, server) as lab:
         yield lab
 
 

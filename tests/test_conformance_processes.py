@@ -14,6 +14,7 @@ import pytest
 
 from runtime.errors import Kind, PerdureError
 from tests.conformance_lab import KINDS, Conformance, conformance
+from tests.temporal_lab import DevServer
 
 CASES: Final[dict[str, tuple[str, Any]]] = {
     "process: identity": (
@@ -361,8 +362,14 @@ SOURCES: Final = {
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conformance]:
-    with conformance(tmp_path_factory.mktemp("app"), SOURCES) as lab:
+def node(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Conformance]:
+    def server() -> DevServer:
+        found: DevServer = request.getfixturevalue("temporal_server")
+        return found
+
+    with conformance(tmp_path_factory.mktemp("app"), SOURCES, server) as lab:
         yield lab
 
 
@@ -384,7 +391,9 @@ def test_watching_others_is_for_functions_and_processes(
     node: Conformance, name: str, kind: str
 ) -> None:
     refused = [Kind.INVALID, Kind.INVALID]
-    assert node.run(name, kind) == (refused if kind == "workflow" else WATCHING[name][1])
+    assert node.run(name, kind) == (
+        refused if kind in ("workflow", "temporal") else WATCHING[name][1]
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)

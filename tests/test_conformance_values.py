@@ -12,6 +12,7 @@ from typing import Any, Final
 import pytest
 
 from tests.conformance_lab import KINDS, Conformance, conformance
+from tests.temporal_lab import DevServer
 
 ERRORS: Final[dict[str, tuple[str, Any]]] = {
     "errors: kinds": (
@@ -245,8 +246,14 @@ SOURCES: Final = {name: source for name, (source, _) in CASES.items()}
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conformance]:
-    with conformance(tmp_path_factory.mktemp("app"), SOURCES) as lab:
+def node(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Conformance]:
+    def server() -> DevServer:
+        found: DevServer = request.getfixturevalue("temporal_server")
+        return found
+
+    with conformance(tmp_path_factory.mktemp("app"), SOURCES, server) as lab:
         yield lab
 
 

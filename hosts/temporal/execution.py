@@ -37,7 +37,7 @@ from runtime import commands as c
 from runtime import inputs
 from runtime.codec import decode, encode, encode_args
 from runtime.errors import Kind, PerdureError
-from runtime.ids import Pid, is_pid
+from runtime.ids import Pid
 from runtime.inputs import Input, StartOptions
 
 NIL: Final = encode(None)
@@ -59,6 +59,7 @@ class Execution:
         self._inputs: list[Input] = []
         self._awake: asyncio.Future[None] | None = None
         self._cancelled = False
+        self._canceller = ""
         self._end: c.Ended | c.Upgrade | None = None
         self._calls: dict[int, asyncio.Task[Any]] = {}
         self._call_ids: dict[int, str] = {}
@@ -79,7 +80,6 @@ class Execution:
             c.Attributes: self._set_attributes,
             c.Tell: self._tell,
             c.Log: self._log,
-            c.Value: lambda command: None,
             c.Ended: self._ended,
             c.Upgrade: self._ended,
         }
@@ -103,8 +103,10 @@ class Execution:
         """A signal: a message, or one of our own kinds of inputs."""
         if topic == requests.EVENT:
             self.put(inputs.signal(self.pid, encoded(args[0])))
-            return
-        self.put(inputs.message(self.pid, topic, sender, encoded_args(args)))
+        elif topic == requests.CANCEL:
+            self._canceller = sender
+        else:
+            self.put(inputs.message(self.pid, topic, sender, encoded_args(args)))
 
     # The run --------------------------------------------------------------------------------------
 
@@ -137,7 +139,8 @@ class Execution:
                 task = asyncio.current_task()
                 if task is not None:
                     task.uncancel()
-                self._inputs.append(inputs.control(self.pid, "cancel", "", reason or None))
+                cancel = inputs.control(self.pid, "cancel", self._canceller, reason or None)
+                self._inputs.append(cancel)
             self._awake = None
 
     def _rouse(self) -> None:
@@ -156,7 +159,9 @@ class Execution:
             info.get_current_history_size(),
         )
         for command in self._vm.step(self.pid, info.run_id, [step]):
-            self._performers[type(command)](command)
+            perform = self._performers.get(type(command))
+            if perform is not None:
+                perform(command)
 
     def _start(self, definition: str, args: bytes) -> Input:
         info = self.info
@@ -287,7 +292,12 @@ class Execution:
             timer.cancel()
 
     def _send(self, command: c.Send) -> None:
-        if not is_pid(command.dest) or not command.dest.startswith(f"{{{self.parts.host_id}|"):
+        if command.dest == self.pid:
+            # The server refuses what a run sends to itself.
+            self.put(inputs.message(self.pid, command.topic, self.pid, command.args))
+            self.answer(command.seq, True, encode(True))
+            return
+        if not command.dest.startswith(f"{{{self.parts.host_id}|"):
             self._ask_node(command)
             return
         try:

@@ -8,7 +8,6 @@ from typing import Any
 
 from hosts.activity_options import RetryPolicy
 from hosts.calls import Calls
-from hosts.clients import Clients
 from hosts.deployed import Deployed
 from hosts.sources import Bundle
 from hosts.temporal.requests import NodeRequests
@@ -31,7 +30,6 @@ class Parts:
     host_id: str
     prefix: str
     router: Router
-    clients: Clients
     calls: Calls
     deployed: Deployed
     requests: NodeRequests

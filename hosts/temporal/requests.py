@@ -29,6 +29,8 @@ NODE: Final = "perdure.node"
 ATTRIBUTES: Final = "perdure.attributes"
 #: Signal by which an event reaches a run, such as the end of a process that it has started.
 EVENT: Final = "@event"
+#: Signal ahead of a request to cancel a run: it brings the PID of who asks for that.
+CANCEL: Final = "@cancel"
 
 #: How the local ones run. What they wait for on the node answers within 30 s.
 TIMES: Final[dict[str, Any]] = {

@@ -1,0 +1,241 @@
+"""The workflows of a worker at the server: started, signalled, ended, watched."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from temporalio.api.common.v1 import Header, Payloads, WorkflowExecution
+from temporalio.api.workflowservice.v1 import SignalWorkflowExecutionRequest
+from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.common import RawValue, WorkflowIDConflictPolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from hosts.exits import exit_event
+from hosts.start_options import StartOptions
+from hosts.temporal import headers as h
+from hosts.temporal import start
+from hosts.temporal.connection import TemporalClient
+from hosts.temporal.failures import error_of
+from hosts.temporal.lanes import Lanes
+from hosts.temporal.parts import Parts
+from hosts.temporal.payloads import check_size, encoded, raw_args
+from hosts.temporal.requests import CANCEL
+from hosts.temporal.schedule import span
+from runtime import inputs
+from runtime.clock import Clock
+from runtime.codec import decode, encode
+from runtime.errors import Kind, PerdureError
+from runtime.routing.router import SpawnRequest
+
+_WATCHING: Final = ("monitor", "unmonitor", "link", "unlink")
+
+
+class Runs:
+    """Every method runs on the client's loop; each returns what its caller is answered."""
+
+    def __init__(
+        self, parts: Parts, connection: TemporalClient, queue: str, lanes: Lanes, clock: Clock
+    ) -> None:
+        self._parts = parts
+        self._connection = connection
+        self._client = connection.opened()
+        self._queue = queue
+        self._lanes = lanes
+        self._clock = clock
+        #: (workflow id, watcher, whether by link) -> the wait for its end.
+        self._watches: dict[tuple[str, str, bool], asyncio.Task[None]] = {}
+
+    def _handle(self, workflow_id: str) -> Any:
+        return self._client.get_workflow_handle(workflow_id, result_type=RawValue)
+
+    async def status(self, workflow_id: str) -> WorkflowExecutionStatus | None:
+        """How the last run of a workflow stands; None when there is none."""
+        try:
+            return (await self._handle(workflow_id).describe()).status  # type: ignore[no-any-return]
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                return None
+            raise
+
+    async def start(self, request: SpawnRequest, options: StartOptions, workflow_id: str) -> bytes:
+        """Start a run, or do what the policies say when its workflow id is in use; its PID."""
+        given, pid = request.start, self._parts.pid(workflow_id)
+        parent, messages = given.get("parent", ""), given.get("messages", ())
+        search = start.search_of(options.extra)
+        if search:
+            types = {name: start.type_of(value) for name, value in search.items()}
+            await self._connection.ensure_attributes(types)
+        queue = self._queue
+        if options.task_queue is not None:
+            queue = self._parts.prefix + options.task_queue
+        arguments = start.rules(options)
+        if request.key is not None and options.workflow_id is None and request.name is None:
+            arguments["id_reuse_policy"] = start.REJECT
+        conflict = WorkflowIDConflictPolicy.FAIL
+        if options.conflict == "terminate_existing":
+            conflict = WorkflowIDConflictPolicy.TERMINATE_EXISTING
+        headers = start.start_headers(
+            self._parts, request.entry, given.get("context"), parent, messages
+        )
+        try:
+            with h.sending(headers):
+                await self._client.start_workflow(
+                    request.entry,
+                    args=raw_args(request.args),
+                    id=workflow_id,
+                    task_queue=queue,
+                    id_conflict_policy=conflict,
+                    start_delay=span(options.start_delay) if options.start_delay else None,
+                    **arguments,
+                )
+        except WorkflowAlreadyStartedError:
+            await self._join(request, options, workflow_id, pid)
+        self._expect(workflow_id, request)
+        return encode(pid)
+
+    async def _join(
+        self, request: SpawnRequest, options: StartOptions, workflow_id: str, pid: str
+    ) -> None:
+        """A start finds its workflow id in use. Raises PerdureError ALREADY_EXISTS where that is
+        not what the policies want."""
+        status = await self.status(workflow_id)
+        if request.key is not None:
+            return
+        if status != WorkflowExecutionStatus.RUNNING:
+            raise start.exists(pid, workflow_id, status.name.lower() if status else "gone")
+        if options.conflict == "fail" or options.error_when_started:
+            raise start.exists(pid, workflow_id, "running")
+        sender = request.start.get("parent", "")
+        for topic, args, *rest in request.start.get("messages", ()):
+            await self.send(pid, workflow_id, topic, rest[0] if rest else sender, args, None)
+
+    def _expect(self, workflow_id: str, request: SpawnRequest) -> None:
+        """Who asked for a run hears of its end as the request says."""
+        asked = request.start
+        if "outcome" in asked:
+            self._lanes.apart(asked["outcome"], self.result(workflow_id))
+        for watcher in asked.get("watchers", ()):
+            self._watch(workflow_id, watcher, linked=False)
+        for watcher in asked.get("links", ()):
+            self._watch(workflow_id, watcher, linked=True)
+
+    async def send(
+        self, pid: str, workflow_id: str, topic: str, sender: str, args: bytes, key: Any
+    ) -> bytes:
+        """Send a message; `key` is an idempotency key or None."""
+        values = raw_args(args)
+        check_size(f"the message {topic}", values)
+        try:
+            return await self.signal(workflow_id, topic, values, sender, key)
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
+            self._parts.router.dead_letters.add(pid, topic, sender)
+            raise self._gone(pid) from None
+
+    async def signal(
+        self,
+        workflow_id: str,
+        topic: str,
+        values: list[RawValue],
+        sender: str = "",
+        key: Any = None,
+    ) -> bytes:
+        """Signal a workflow; of several requests with one key the server takes the first."""
+        headers = h.headers_of({h.SENDER: sender or None})
+        if key is None:
+            with h.sending(headers):
+                await self._handle(workflow_id).signal(topic, args=values)
+        else:
+            request = SignalWorkflowExecutionRequest(
+                namespace=self._connection.namespace,
+                workflow_execution=WorkflowExecution(workflow_id=workflow_id),
+                signal_name=topic,
+                input=Payloads(payloads=[each.payload for each in values]),
+                header=Header(fields=headers),
+                # The server takes a request once: what is repeated is acknowledged.
+                request_id=str(key),
+            )
+            await self._client.workflow_service.signal_workflow_execution(request, retry=True)
+        return encode(True)
+
+    def _gone(self, pid: str) -> PerdureError:
+        return PerdureError(Kind.NOT_FOUND, f"process not found: {pid}")
+
+    async def control(
+        self, pid: str, workflow_id: str, verb: str, sender: str, reason: str | None
+    ) -> bytes:
+        """cancel, terminate, monitor, unmonitor, link or unlink a workflow."""
+        if verb in _WATCHING:
+            linked = verb in ("link", "unlink")
+            if verb in ("unmonitor", "unlink"):
+                task = self._watches.pop((workflow_id, sender, linked), None)
+                if task is not None:
+                    task.cancel()
+                return encode(True)
+            if await self.status(workflow_id) is None:
+                raise self._gone(pid)
+            self._watch(workflow_id, sender, linked=linked)
+            return encode(True)
+        handle = self._handle(workflow_id)
+        try:
+            if verb == "terminate":
+                await handle.terminate(reason=reason or None)
+            elif verb in ("cancel", "stop"):
+                if sender:
+                    await self.signal(workflow_id, CANCEL, [], sender)
+                await handle.cancel(reason=reason or "")
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
+            raise self._gone(pid) from None
+        return encode(True)
+
+    async def named(self, pid: str, workflow_id: str, name: str) -> bytes:
+        """A process gives an open workflow a name, which is free again at its end."""
+        if await self.status(workflow_id) != WorkflowExecutionStatus.RUNNING:
+            raise self._gone(pid)
+        self._parts.router.names.register(name, pid)
+
+        async def release() -> None:
+            await self._end(workflow_id)
+            self._parts.router.names.release(pid)
+
+        self._lanes.keep(release())
+        return encode(True)
+
+    async def result(self, workflow_id: str) -> bytes:
+        """The result of a workflow, when it has ended. Raises the error that it ended with."""
+        ok, value = await self._end(workflow_id)
+        if not ok:
+            raise value
+        return encode(value)
+
+    async def _end(self, workflow_id: str) -> tuple[bool, Any]:
+        """How a workflow has ended, when it has: a value, or a PerdureError."""
+        try:
+            return True, decode(encoded(await self._handle(workflow_id).result()))
+        except WorkflowFailureError as failed:
+            return False, error_of(failed)
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                return False, self._gone(self._parts.pid(workflow_id))
+            raise
+
+    def _watch(self, workflow_id: str, watcher: str, *, linked: bool) -> None:
+        """Tell a process when a workflow ends. Runs on the loop."""
+        key = (workflow_id, watcher, linked)
+        if key in self._watches:
+            return
+
+        async def wait() -> None:
+            ok, value = await self._end(workflow_id)
+            self._parts.router.names.release(self._parts.pid(workflow_id))
+            at = self._clock.wall()
+            event = exit_event(self._parts.pid(workflow_id), at, ok, encode(value), linked)
+            self._parts.router.deliver(inputs.signal(watcher, event))
+
+        task = self._watches[key] = self._lanes.keep(wait())
+        task.add_done_callback(lambda _: self._watches.pop(key, None))

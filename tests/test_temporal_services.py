@@ -1,0 +1,112 @@
+"""temporal.client and temporal.worker as services: clear states, and a node that runs on."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from datetime import timedelta
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from temporalio.worker import Worker
+
+from hosts.temporal.worker_options import arguments
+from runtime.config.loader import load
+from runtime.config.problems import ConfigurationError
+from runtime.config.temporal_kinds import WORKER_OPTIONS
+from runtime.errors import Kind, PerdureError
+from supervision import preflight
+from supervision.node import Node
+from tests.process_lab import PATIENCE, function, write_app
+from tests.temporal_lab import DevServer, dev_server
+
+ENTRIES: dict[str, dict[str, Any]] = {
+    "double": function("return ... * 2"),
+    "flow": {"kind": "workflow.lua", "source": "return funcs.call('app:double', ...)",
+             "modules": ["funcs"]},
+    "worker": {"kind": "temporal.worker", "client": "app:client", "workers": 1},
+}  # fmt: skip
+
+
+def app(folder: Path, **client: Any) -> Path:
+    entry = {"kind": "temporal.client", "connection_timeout": "2s", **client}
+    return write_app(folder, {**ENTRIES, "client": entry})
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"address": "127.0.0.1:1"}, "cannot be reached|does not answer within 2s"),
+        ({"namespace": "elsewhere"}, 'has no namespace "elsewhere"'),
+        ({"tls": {"enabled": True}}, "cannot be reached|does not answer within 2s"),
+        (
+            {"auth": {"type": "mtls", "cert_pem": "no certificate", "key_pem": "no key"}},
+            "cannot be reached|refuses",
+        ),
+        ({"tls": {"enabled": True, "ca_file": "none.pem"}}, "none.pem cannot be read"),
+    ],
+)
+def test_a_client_that_cannot_connect_has_failed_and_the_node_runs_on(
+    tmp_path: Path, temporal_server: DevServer, fields: dict[str, Any], said: str
+) -> None:
+    address = {"address": temporal_server.address}
+    with Node.from_path(app(tmp_path, **{**address, **fields})) as node:
+        client = {each.id: each for each in node.services()}["app:client"]
+        assert (client.state, client.next_attempt is not None) == ("failed", True)
+        assert client.error is not None
+        assert re.search(said, client.error.message), client.error.message
+        assert node.call("app:double", 4, timeout=PATIENCE) == 8
+        with pytest.raises(PerdureError) as refused:
+            node.spawn("app:flow", "app:worker", 1)
+        assert refused.value.kind == Kind.UNAVAILABLE
+
+
+def test_every_option_of_the_python_sdk_is_mapped_and_others_are_named(tmp_path: Path) -> None:
+    options = {
+        "max_concurrent_activity_execution_size": 7,
+        "worker_activities_per_second": 2.5,
+        "sticky_schedule_to_start_timeout": "5s",
+        "disable_eager_activities": True,
+        "deadlock_detection_timeout": "1s",
+        "enable_session_worker": True,
+    }
+    worker = {**ENTRIES["worker"], "worker_options": options}
+    client = {"kind": "temporal.client", "address": "x:1", "namespace": "n"}
+    loaded = load(write_app(tmp_path, {**ENTRIES, "worker": worker, "client": client}))
+    assert [str(each).partition(": ")[2] for each in loaded.warnings] == [
+        "app:worker: worker_options.deadlock_detection_timeout: it has no effect here",
+        "app:worker: worker_options.enable_session_worker: it has no effect here",
+    ]
+    assert arguments(loaded.registry.get("app:worker").data["worker_options"]) == {
+        "max_concurrent_activities": 7,
+        "max_activities_per_second": 2.5,
+        "sticky_queue_schedule_to_start_timeout": timedelta(seconds=5),
+        "disable_eager_activity_execution": True,
+    }
+    known = set(inspect.signature(Worker).parameters)
+    assert {each.argument for each in WORKER_OPTIONS.values()} <= known
+
+
+def test_without_the_extra_the_check_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError) as wrong:
+        Node.from_path(app(tmp_path, address="127.0.0.1:1"))
+    assert 'pip install "perdure[temporal]"' in str(wrong.value)
+
+
+def test_a_server_that_goes_away_and_comes_back_costs_nothing_but_time(tmp_path: Path) -> None:
+    with dev_server(tmp_path) as server:
+        folder = app(tmp_path / "app", address=server.address)
+        with Node.from_path(folder) as node:
+            assert node.result(node.spawn("app:flow", "app:worker", 1), PATIENCE) == 2
+            server.stop()
+            later = Thread(target=server.start)
+            later.start()
+            pid = node.spawn("app:flow", "app:worker", 3)
+            assert node.result(pid, PATIENCE) == 6
+            later.join()
+            assert {each.state for each in node.services()} == {"running"}
