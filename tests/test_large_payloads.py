@@ -43,6 +43,20 @@ WORKFLOWS = {
           local refused = select(2, funcs.call("app:size", text)) ~= nil
           process.inbox():receive()
           return {refused, select(2, funcs.call("app:size", text)) ~= nil}
+        elseif what == "upgrade" then
+          local _, err = process.upgrade(nil, "make", text)
+          return {err:kind(), err:message()}
+        elseif what == "attrs" then
+          local _, err = workflow.attrs{memo = {text = text}}
+          local _, also = workflow.attrs{search = {text = text}}
+          return {err:message(), also:message(), workflow.attrs{memo = {text = "short"}}}
+        elseif what == "fail" then
+          error(text)
+        elseif what == "event" then
+          local pid = assert(process.spawn_monitored("app:writer", "app:processes", size))
+          local event = process.events():receive()
+          local err = event.result.error
+          return {event.kind, event.from == pid, err and err:message()}
         end
         return text
     """,
@@ -54,11 +68,14 @@ def make(size):
 def size(text):
     return len(text)
 """
+WRITER = """
+- {name: writer, kind: process.lua, source: 'return ("z"):rep((...))'}
+"""
 LIMIT = 1_000_000
 
 
 def make_app(folder: Path, limit: str) -> Path:
-    app = durable_app(folder, WORKFLOWS, FUNCTIONS, ("make", "size"))
+    app = durable_app(folder, WORKFLOWS, FUNCTIONS, ("make", "size"), WRITER)
     change_limit(app, "data/journal}", f"data/journal, payload_limit: {limit}}}")
     return app
 
@@ -115,6 +132,40 @@ def test_what_comes_from_outside_is_refused(node: Node) -> None:
 
 def run(node: Node, name: str, *args: Any) -> Any:
     return node.result(node.spawn(f"app:{name}", HOST, *args), PATIENCE)
+
+
+def test_what_comes_with_a_start_or_a_cancel_is_refused(node: Node) -> None:
+    large = "x" * 2_000_000
+    for name, what in (("memo", "memo"), ("search_attributes", "search attributes")):
+        options = {f"workflow.{name}": {"text": large}}
+        with pytest.raises(PerdureError, match=f"the {what} of app:large: {refused(2000011)}"):
+            node.spawn("app:large", HOST, "wait", 1, options=options)
+    waits = node.spawn("app:large", HOST, "wait", 1)
+    with pytest.raises(PerdureError, match="the reason to cancel: " + refused(2_000_005)):
+        node.cancel(waits, large)
+    node.send(waits, "topic", "go")
+    assert node.result(waits, PATIENCE) == [False, False]
+
+
+def test_an_exit_with_a_large_result_says_so(node: Node) -> None:
+    kind, own, error = run(node, "large", "event", 2_000_000)
+    assert (kind, own) == ("pid.exit", True)
+    assert error.startswith("the result in an event: 2000")
+    assert "more than the payload_limit of app:journal" in error
+    assert run(node, "large", "event", 1000) == ["pid.exit", True]
+
+
+def test_what_a_workflow_keeps_is_refused(node: Node) -> None:
+    over = f" bytes are more than the payload_limit of the journal, {LIMIT}: "
+    kind, message = run(node, "large", "upgrade", 2_000_000)
+    assert kind == Kind.INVALID
+    assert message.startswith("the arguments of app:large: 2000011" + over)
+    memo, search, kept = run(node, "large", "attrs", 2_000_000)
+    assert memo.startswith("the memo: 2000011" + over)
+    assert search.startswith("the search attributes: 2000011" + over)
+    assert kept is True
+    with pytest.raises(PerdureError, match="the error: 20[0-9]+" + over):
+        run(node, "large", "fail", 2_000_000)
 
 
 def test_what_a_workflow_sends_out_is_refused(node: Node) -> None:

@@ -85,6 +85,7 @@ class Arrivals:
         Args:
             origin: the request that the run must have come from, when its parent is the sender.
         """
+        self._shard.parts.payload_limit.check(f"the reason to {verb}", encode(reason))
         watching = verb in ("monitor", "unmonitor", "link", "unlink")
         runs = self._shard.runs
         look_up = runs.unfinished if watching else runs.to_end if verb == "terminate" else runs.find
@@ -161,6 +162,9 @@ class Arrivals:
         """An event for the run, of a process that it started."""
         execution = self._shard.runs.find(workflow_id)
         if execution is not None:
+            error = self._shard.parts.payload_limit.refusal("the result in an event", event)
+            if error is not None:
+                event = encode({**decode(event), "result": {"error": error}})
             self._shard.touch(execution, ["event", event])
 
     def child_ended(

@@ -7,9 +7,9 @@ import logging
 import threading
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from hosts.activity_options import ONCE, RetryPolicy
 from hosts.calls import Calls
@@ -31,6 +31,7 @@ from journal import faults
 from journal.errors import BadRecordError, JournalError
 from journal.journal import Journal
 from journal.records import RunRow
+from runtime.codec import encode
 from runtime.errors import Kind, PerdureError
 from runtime.ids import check_name
 from runtime.inputs import Input, ReplyTo
@@ -335,7 +336,7 @@ class WorkflowHost:
                 options.workflow_id or request.name or keys.new_workflow_id(self.id, request)
             )
             check_name(workflow_id, "workflow id")
-            self._check_sizes(request)
+            self._check_sizes(request, options.extra or {})
             if not self._shards:
                 raise PerdureError(Kind.UNAVAILABLE, f"{self.id} is not running", True)
         except PerdureError as error:
@@ -346,12 +347,15 @@ class WorkflowHost:
         reply, start_run = request.start.get("reply"), shard.starts.start_run
         shard.post(partial(shard.request, reply, start_run, request, workflow_id, options))
 
-    def _check_sizes(self, request: SpawnRequest) -> None:
+    def _check_sizes(self, request: SpawnRequest, extra: Mapping[str, Any]) -> None:
         check, start = self._payload_limit.check, request.start
         check(f"the arguments of {request.entry}", request.args)
         check(f"the context of {request.entry}", start.get("context", b""))
         for topic, args in start.get("messages", ()):
             check(f"the message {topic}", args)
+        if extra:
+            check(f"the memo of {request.entry}", extra.get("memo", b""))
+            check(f"the search attributes of {request.entry}", encode(extra.get("search")))
 
     def _hand_over(self, request: SpawnRequest, task_queue: str | None) -> None:
         """The worker of another task queue is to run it."""

@@ -59,7 +59,12 @@ local function result_of(slot, ok, value)
   if not ok or type(value) ~= "table" then
     local kind = type(value)
     if kind == "function" or kind == "thread" or kind == "userdata" then value = nil end
-    local err = ok and slot.durable and kind == "string" and S.refused(slot, "the result", "", #value)
+    local err
+    if slot.durable and not ok then
+      err = S.refused(slot, "the error", "", #S.encode(value))
+    elseif slot.durable and kind == "string" then
+      err = S.refused(slot, "the result", "", #value)
+    end
     if err then return false, err end
     return ok, value
   end

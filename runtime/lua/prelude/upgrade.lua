@@ -94,7 +94,7 @@ local function upgrade_run(slot, id, ...)
     local is = kind and " is a " .. kind or " is no workflow that this host knows"
     return nil, S.new_error(kind and "Invalid" or "NotFound", "process.upgrade: " .. id .. is .. ": name a workflow.lua")
   end
-  local args, err = S.try_encode_values(...)
+  local args, err = S.encode_outgoing("the arguments of ", id, ...)
   if not args then return nil, err end
   S.emit_upgrade(slot.pid, id, args, unread_of(slot))
   S.slots[slot.pid] = nil

@@ -85,6 +85,8 @@ local function checked(where, name, values, check)
   end
   local copied, err = S.try_copy(values)
   if err then return nil, S.error_in(where, err) end
+  err = S.refused(S.current, "the ", name == "memo" and name or "search attributes", #S.encode(copied))
+  if err then return nil, err end
   return copied
 end
 
