@@ -175,12 +175,17 @@ class Answer(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """The slot's main returned or failed; `entry` is the id of its code, "" where nobody knows."""
+    """The slot's main returned or failed; `entry` is the id of its code, "" where nobody knows.
+
+    `messages` are those that a run had not received, of what came since its start: topic,
+    arguments, sender.
+    """
 
     pid: str
     ok: bool
     value: bytes
     entry: str = ""
+    messages: Sequence[tuple[str, bytes, str]] = ()
 
 
 class DeadLetter(NamedTuple):

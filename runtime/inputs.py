@@ -30,6 +30,8 @@ class StartOptions(TypedDict, total=False):
     context: bytes  #: encoded map of inherited values
     #: topic, encoded arguments and, unless it is the parent, the sender; delivered before it runs
     messages: Sequence[tuple[Any, ...]]
+    #: topic, encoded arguments, sender: what the run before this one had not received
+    carried: Sequence[tuple[Any, ...]]
     terminal: list[str]  #: command-line arguments; makes the module io work
     durable: bool  #: a workflow run; needs seed (32 bytes) and info
     machine: int  #: version of the machine that a durable one began on; by default this one's

@@ -25,6 +25,7 @@ class Beginning(NamedTuple):
 
     Attributes:
         messages: [topic, arguments] from the parent, or [topic, arguments, from].
+        carried: [topic, arguments, from], what the run before it had not received.
         parent: PID of who started it, "" for none.
         parent_run, parent_seq: the request of a run of this journal that it is, or 0.
         extra: what its row keeps from the start.
@@ -45,6 +46,7 @@ class Beginning(NamedTuple):
     begins: int = 0
     attempt: int = 1
     children: Sequence[list[Any]] = ()
+    carried: Sequence[list[Any]] = ()
 
 
 class Beginnings:
@@ -100,6 +102,7 @@ class Beginnings:
             ("begins", given.begins),
             ("deadline", deadline),
             ("children", list(given.children)),
+            ("carried", list(given.carried)),
             ("search", (given.extra or {}).get("search")),
             ("memo", (given.extra or {}).get("memo")),
         ):

@@ -8,6 +8,7 @@ that of the last.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from hosts import cron
@@ -50,12 +51,18 @@ class Chain:
         return self._follow(following, unit)
 
     def repeated(
-        self, execution: Execution, end: Record, unit: Unit, page: list[Record]
+        self,
+        execution: Execution,
+        end: Record,
+        unit: Unit,
+        page: list[Record],
+        unread: Sequence[Sequence[Any]],
     ) -> Execution | None:
         """What follows on a run that ended: another attempt, the next of its schedule, or None.
 
         Args:
             end: completed, failed or timed_out; others are the last word.
+            unread: the messages that go on with it, as `Beginning.carried` has them.
         """
         rules, now = execution.rules, self._shard.deadlines.wall()
         if end[0] not in ("completed", "failed", "timed_out") or (rules.retry, rules.cron) == (
@@ -76,7 +83,9 @@ class Chain:
             return None
         if rules.execution_deadline is not None and begins >= rules.execution_deadline:
             return None
-        following = self._next(execution, started)._replace(begins=begins, attempt=attempt)
+        following = self._next(execution, started)._replace(
+            begins=begins, attempt=attempt, carried=[list(message) for message in unread]
+        )
         try:
             return self._follow(following, unit)
         except PerdureError as error:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hosts.durable.execution import BEGIN, DEADLINE, Execution
 from hosts.durable.flight import Flight
@@ -106,13 +106,15 @@ class Endings:
             try:
                 successor = self._shard.chain.upgraded(execution, command, unit, consumed)
             except PerdureError as error:
-                return self._end(execution, ["failed", encode(error)], unit, page, consumed)
+                failed: Record = ["failed", encode(error)]
+                return self._end(execution, failed, unit, page, consumed, command.messages)
             end: Record = ["continued", command.entry, command.args]
             return self._finish(execution, end, successor, unit, page)
         status = "completed" if command.ok else "failed"
         if not command.ok and decode(command.value).kind == Kind.CANCELED:
             status = "cancelled"
-        return self._end(execution, [status, command.value], unit, page, consumed)
+        end = [status, command.value]
+        return self._end(execution, end, unit, page, consumed, command.messages)
 
     def _end(
         self,
@@ -121,12 +123,13 @@ class Endings:
         unit: Unit,
         page: list[Record],
         consumed: list[Record],
+        unread: Sequence[Sequence[Any]],
     ) -> list[Callable[[], None]]:
         """The run is over, and its children are told; what its rules say follows."""
         for record in self._shard.outbox.closes(execution):
             page.append(record)
             execution.issue(record, unit)
-        successor = self._shard.chain.repeated(execution, end, unit, consumed)
+        successor = self._shard.chain.repeated(execution, end, unit, consumed, unread)
         return self._finish(execution, end, successor, unit, page)
 
     def _finish(
@@ -233,10 +236,29 @@ class Endings:
         consumed = [*execution.waiting, *fresh]
         if execution.starting:
             self._shard.beginnings.index(execution, unit)
-        effects += self._end(execution, end, unit, page, consumed)
+        unread = self._unread(execution, consumed) if end[0] == "timed_out" else []
+        effects += self._end(execution, end, unit, page, consumed, unread)
         unit.append(execution.run, page)
         self._shard.let_be(execution)
         acks = execution.acks + ([(ack, encode(True))] if ack else [])
         execution.taken()
         self._shard.machine.step([inputs.drop(execution.pid)], 0)
         self._shard.submit(unit, Flight(execution.run, acks, effects, fresh))
+
+    def _unread(self, execution: Execution, consumed: list[Record]) -> list[Sequence[Any]]:
+        """The messages that a run which is ended has not received: in its slot, and not in it."""
+        if (execution.rules.retry, execution.rules.cron) == (None, None):
+            return []
+        terminate = inputs.control(execution.pid, "terminate", "", None)
+        _, commands = self._shard.machine.step([terminate], 0)
+        found: list[Sequence[Any]] = [
+            message
+            for command in commands
+            if isinstance(command, c.Ended) and command.pid == execution.pid
+            for message in command.messages
+        ]
+        for record in consumed:
+            if record[0] == "message":
+                _, topic, sender, args, *_ = record
+                found.append([topic, args, sender])
+        return found

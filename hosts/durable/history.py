@@ -61,6 +61,8 @@ def start_input(pid: str, definition: str, started: dict[str, Any]) -> Input:
         options["context"] = started["context"]
     if started.get("messages"):
         options["messages"] = [tuple(message) for message in started["messages"]]
+    if started.get("carried"):
+        options["carried"] = [tuple(message) for message in started["carried"]]
     if "task_timeout" in started.get("rules", ()):
         options["step_limit"] = started["rules"]["task_timeout"]
     return inputs.start(pid, definition, started["args"], options)

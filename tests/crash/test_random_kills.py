@@ -127,17 +127,17 @@ class Oracle:
                     pass
                 node.crash()
             ledger = self.begin(node)
-            until(lambda: self._finished(node, ledger))
+            while len(self.results) < self.asked:
+                before = len(effects(self.app))
+                wait(list(self.ask(node, ledger)), PATIENCE)
+                moved = len(effects(self.app)) > before or len(self.results) == self.asked
+                assert moved, "it stands still"
             self.check(node)
             node.send(ledger, "expect", self.asked, key="expect")
             entries = node.result(ledger)
             node.stop()
         check_journal(self.app)
         self.compare(entries)
-
-    def _finished(self, node: NodeProcess, ledger: str) -> bool:
-        wait(list(self.ask(node, ledger)), PATIENCE)
-        return len(self.results) == self.asked
 
     def compare(self, entries: list[list[int]]) -> None:
         """What an undisturbed node would have done, and nothing besides."""

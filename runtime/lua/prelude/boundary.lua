@@ -53,6 +53,12 @@ function inputs.start(pid, entry, args, options)
     local message = messages[i]
     S.deliver(slot, message[1], message[3] or slot.parent, S.decode_payload(message[2]))
   end
+  slot.began = slot.arrivals and slot.arrivals.serial or 0
+  local carried = options.carried or {}
+  for i = 1, #carried do
+    local message = carried[i]
+    S.deliver(slot, message[1], message[3], S.decode_payload(message[2]))
+  end
   S.start_main(slot, S.decode_list(args))
   slot.up = options.up
   S.tell_up(slot)

@@ -113,16 +113,19 @@ function S.emit_tell(pid, module, verb, args)
   add(H[5] .. O.tell .. str(pid) .. str(module) .. str(verb) .. bin(args))
 end
 
--- messages: nil, or list of {topic, args, from}
-function S.emit_upgrade(pid, entry, args, messages)
-  local command = O.upgrade .. str(pid) .. str(entry) .. bin(args)
-  if not messages then return add(H[4] .. command) end
-  local list = { H[5], command, header(#messages) }
+-- A command of n items and, where there are any, messages: a list of {topic, args, from}.
+local function add_with_messages(n, command, messages)
+  if not messages then return add(H[n] .. command) end
+  local list = { H[n + 1], command, header(#messages) }
   for i = 1, #messages do
     local message = messages[i]
     list[i + 3] = H[3] .. str(message[1]) .. bin(message[2]) .. str(message[3])
   end
   add(concat(list))
+end
+
+function S.emit_upgrade(pid, entry, args, messages)
+  add_with_messages(4, O.upgrade .. str(pid) .. str(entry) .. bin(args), messages)
 end
 
 function S.emit_value(pid, kind, value)
@@ -143,8 +146,8 @@ function S.emit_answer(pid, seq, ok, value)
   add(H[5] .. O.answer .. str(pid) .. int(seq) .. encode(ok) .. bin(encode(value)))
 end
 
-function S.emit_ended(pid, ok, value, entry)
-  add(H[5] .. O.ended .. str(pid) .. encode(ok) .. bin(encode(value)) .. str(entry))
+function S.emit_ended(pid, ok, value, entry, messages)
+  add_with_messages(5, O.ended .. str(pid) .. encode(ok) .. bin(encode(value)) .. str(entry), messages)
 end
 
 function S.emit_dead_letter(pid, topic, from) add(H[4] .. O.dead_letter .. str(pid) .. str(topic) .. str(from)) end

@@ -90,7 +90,9 @@ local function conclude(slot, ok, value)
     local outcome, pid = slot.outcome, S.pid_of(slot)
     slots[pid] = nil
     if slot.is_process then S.live = S.live - 1 end
-    S.emit_ended(pid, ok, value, S.entry_of(slot))
+    local arrivals = slot.arrivals
+    local unread = arrivals and arrivals.serial > slot.began and S.unread_of(slot, slot.began) or nil
+    S.emit_ended(pid, ok, value, S.entry_of(slot), unread)
     if outcome then S.emit_answer(outcome[1], outcome[2], ok, value) end
   end
   if slot.watchers or slot.links then notify(slot, ok, value) end

@@ -4,7 +4,10 @@
 -- S.note_arrival(slot, channel, from, count, serial)    after a message of `count` payloads was fed to a channel;
 --     serial: of one that is fed again, nil for a new one
 -- S.take_unread(slot, channel) -> list of {value, serial, from, count}     takes all that waits out of it
+-- S.unread_of(slot, after) -> list of {topic, args, from}     of all its channels, in the order in which they came;
+--     those with serials above `after`, which is 0 for all, or slot.began for all that came since its start
 local S = ...
+local next, ipairs, sort, unpack = next, ipairs, table.sort, table.unpack
 local waiting, drain = S.waiting, S.drain
 
 function S.note_arrival(slot, channel, from, count, serial)
@@ -45,4 +48,34 @@ function S.take_unread(slot, channel)
   end
   if log then slot.arrivals[channel] = nil end
   return unread
+end
+
+local function encoded(count, value)
+  if count == 0 then return S.pack_args() end
+  if count == 1 then return S.pack_args(value) end
+  return S.pack_args(unpack(value, 1, count))
+end
+
+function S.unread_of(slot, after)
+  local all = {}
+  local function add(topic, value, entry)
+    if entry[2] <= after then return end
+    all[#all + 1] = { topic, encoded(entry[4], value), entry[3], serial = entry[2] }
+  end
+  for _, entry in ipairs(slot.inbox and S.take_unread(slot, slot.inbox) or {}) do
+    local topic, _, _, value = S.message_parts(entry[1])
+    add(topic, value, entry)
+  end
+  for topic, listener in next, slot.listeners or {} do
+    for _, entry in ipairs(S.take_unread(slot, listener.channel)) do
+      local value = entry[1]
+      if not listener.raw then
+        local _
+        _, _, _, value = S.message_parts(value)
+      end
+      add(topic, value, entry)
+    end
+  end
+  sort(all, function(a, b) return a.serial < b.serial end)
+  return all
 end

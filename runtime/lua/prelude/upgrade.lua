@@ -6,7 +6,6 @@
 local S = ...
 local next, type, find, huge = next, type, string.find, math.huge
 local isyieldable, error = coroutine.isyieldable, error
-local ipairs, sort, unpack = ipairs, table.sort, table.unpack
 local process = S.process
 
 local KEPT = {
@@ -58,36 +57,6 @@ end
 
 -- Workflows: the run ends, and its host starts another with what it had not read. ---------------------------
 
-local function encoded(count, value)
-  if count == 0 then return S.pack_args() end
-  if count == 1 then return S.pack_args(value) end
-  return S.pack_args(unpack(value, 1, count))
-end
-
--- List of {topic, args, from}, in the order in which the messages came.
-local function unread_of(slot)
-  local all = {}
-  local function add(topic, value, entry)
-    all[#all + 1] = { topic, encoded(entry[4], value), entry[3], serial = entry[2] }
-  end
-  for _, entry in ipairs(slot.inbox and S.take_unread(slot, slot.inbox) or {}) do
-    local topic, _, _, value = S.message_parts(entry[1])
-    add(topic, value, entry)
-  end
-  for topic, listener in next, slot.listeners or {} do
-    for _, entry in ipairs(S.take_unread(slot, listener.channel)) do
-      local value = entry[1]
-      if not listener.raw then
-        local _
-        _, _, _, value = S.message_parts(value)
-      end
-      add(topic, value, entry)
-    end
-  end
-  sort(all, function(a, b) return a.serial < b.serial end)
-  return all
-end
-
 local function upgrade_run(slot, id, ...)
   local kind = S.kind_of(id)
   if kind ~= "workflow.lua" then
@@ -96,7 +65,7 @@ local function upgrade_run(slot, id, ...)
   end
   local args, err = S.encode_outgoing("the arguments of ", id, ...)
   if not args then return nil, err end
-  S.emit_upgrade(slot.pid, id, args, unread_of(slot))
+  S.emit_upgrade(slot.pid, id, args, S.unread_of(slot, 0))
   S.slots[slot.pid] = nil
   leave(slot)
 end
