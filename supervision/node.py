@@ -48,6 +48,7 @@ from supervision.preflight import preflight
 from supervision.process_refs import ProcessRefs
 from supervision.registry import Deployment, LiveRegistry
 from supervision.rest import at_rest
+from supervision.service import Service
 from supervision.supervisor import Progress, Supervisor
 
 logger = logging.getLogger(__name__)
@@ -422,6 +423,13 @@ class Node:
         Raises PerdureError INVALID, with the place, for a condition that is none.
         """
         return listed(self, open, limit, where)
+
+    def service(self, id: str) -> Service:  # noqa: A002
+        """What is behind a service's entry. Raises PerdureError NOT_FOUND."""
+        found = self._parts.services.get(id)
+        if found is None:
+            raise PerdureError(Kind.NOT_FOUND, f"there is no service {id}")
+        return found
 
     def workflow_hosts(self) -> list[WorkflowHost]:
         """The hosts of durable runs."""

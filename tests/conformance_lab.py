@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from hosts.temporal.worker import TemporalWorker
 from runtime.config.code_fields import MODULES
 from runtime.errors import PerdureError
 from supervision.node import Node
@@ -148,6 +149,14 @@ class Conformance:
         """End the node, replay every workflow that it ran: what a replay did otherwise."""
         self.node.stop()
         count, found = misfits(self._folder)
+        assert count >= len(self._numbers)
+        return found
+
+    def misfits_on_temporal(self) -> dict[str, str]:
+        """Replay, by the SDK's replayer, every workflow that ran on Temporal."""
+        worker = self._on_temporal().service("app:workflows")
+        assert isinstance(worker, TemporalWorker)
+        count, found = worker.replay()
         assert count >= len(self._numbers)
         return found
 

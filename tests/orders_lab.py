@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -29,10 +30,15 @@ def copy(folder: Path, orders: int | None = None) -> Path:
     return app
 
 
-def demo(app: Path) -> subprocess.Popen[str]:
+def demo(
+    app: Path, overrides: Sequence[str] = (), data: Path | None = None
+) -> subprocess.Popen[str]:
     """`perdure run APP demo`, with its output in pipes."""
+    options = [word for each in overrides for word in ("-o", each)]
+    if data is not None:
+        options += ["--data", str(data)]
     return subprocess.Popen(
-        [*_PERDURE, "run", str(app), "demo"],
+        [*_PERDURE, "run", str(app), "demo", *options],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

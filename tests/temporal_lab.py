@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -61,8 +62,12 @@ class DevServer:
 
 
 def on_server(server: DevServer, journal: str) -> list[str]:
-    """The overrides that make a journal a client of a server."""
-    return [f"{journal}:kind=temporal.client", f"{journal}:address={server.address}"]
+    """The overrides that make a journal a client of a server, with task queues of its own."""
+    return [
+        f"{journal}:kind=temporal.client",
+        f"{journal}:address={server.address}",
+        f"{journal}:tq_prefix={uuid.uuid4()}/",
+    ]
 
 
 @contextmanager

@@ -264,6 +264,10 @@ def test_a_function_is_cancelled_when_its_caller_ends(node: Conformance, kind: s
     eventually(lambda: node.node.call("app:attempts", key, timeout=PATIENCE) == "cancelled")
 
 
+def test_the_replayer_of_temporal_passes_over_each_of_them(node: Conformance) -> None:
+    assert node.misfits_on_temporal() == {}
+
+
 def test_a_replay_of_each_of_these_workflows_does_the_same(node: Conformance) -> None:
     """The last one: it ends the node."""
     assert node.misfits() == {}

@@ -263,6 +263,10 @@ def test_the_surface(node: Conformance, name: str, kind: str) -> None:
     assert node.run(name, kind) == CASES[name][1]
 
 
+def test_the_replayer_of_temporal_passes_over_each_of_them(node: Conformance) -> None:
+    assert node.misfits_on_temporal() == {}
+
+
 def test_a_replay_of_each_of_these_workflows_does_the_same(node: Conformance) -> None:
     """The last one: it ends the node."""
     assert node.misfits() == {}

@@ -31,6 +31,7 @@ from hosts.temporal.failures import error_of
 from hosts.temporal.lanes import Lanes
 from hosts.temporal.parts import Parts
 from hosts.temporal.payloads import LIMIT, check_size, raw, raw_args
+from hosts.temporal.replay import replayed
 from hosts.temporal.requests import EVENT, NodeRequests
 from hosts.temporal.runs import Runs
 from hosts.temporal.vms import RunVm, RunVms
@@ -185,6 +186,20 @@ class TemporalWorker:
         opened, self._open = self._open, None
         if opened is not None:
             opened.connection.submit(_shut_down(opened)).result()
+
+    def replay(self, query: str = "") -> tuple[int, dict[str, str]]:
+        """Replay the runs of its task queue, or those that a query of the server finds, on the
+        code of now: how many there were, and by workflow id what differs.
+
+        Raises PerdureError UNAVAILABLE when it does not run.
+        """
+        opened = self._open
+        if opened is None:
+            raise self._not_running()
+        connection = opened.connection
+        query = query or f"TaskQueue = '{self._queue_on(connection)}'"
+        vm = self._vm(-1)
+        return connection.submit(replayed(connection, opened.parts, vm, query)).result()
 
     def _vm(self, index: int) -> RunVm:
         def make() -> Machine:
