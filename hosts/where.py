@@ -18,11 +18,15 @@ from operator import eq, ge, gt, le, lt, ne
 from typing import Any, Final, NamedTuple, Protocol
 
 from journal.attributes import Value
+from journal.records import ENDED_STATUSES, OPEN_STATUSES
+from runtime.config.problems import suggest
 from runtime.errors import Kind, PerdureError
 
 #: What every run has; times are ISO 8601 in UTC, so `started >= "2026-01-01"` works, and "" where
 #: there is none.
 FIELDS: Final = ("workflow_id", "run_id", "entry", "host", "status", "started", "ended")
+
+_STATUSES: Final = OPEN_STATUSES | ENDED_STATUSES
 
 #: Words of the language, which are no names.
 KEYWORDS: Final = ("and", "or", "not", "true", "false")
@@ -96,6 +100,14 @@ class Not(NamedTuple):
 
 
 Condition = Comparison | And | Or | Not
+
+
+def names(condition: Condition) -> set[str]:
+    """The names that a condition compares."""
+    if isinstance(condition, Comparison):
+        return {condition.name}
+    parts = [condition.part] if isinstance(condition, Not) else condition.parts
+    return {name for part in parts for name in names(part)}
 
 
 def indexed(condition: Condition) -> list[Comparison] | None:
@@ -211,7 +223,12 @@ class _Parser:
         if operator not in _COMPARE:
             raise self._wrong("one of " + " ".join(_COMPARE))
         self._next += 1
-        return Comparison(name, operator, self._value())
+        at = self._tokens[self._next][0]
+        value = self._value()
+        if name == "status" and value not in _STATUSES:
+            hint = suggest(str(value), _STATUSES, "there are {}")
+            raise self._fail(at, f"no run has the status {value!r}; {hint}")
+        return Comparison(name, operator, value)
 
     def _value(self) -> Value:
         _, kind, token = self._tokens[self._next]

@@ -51,6 +51,16 @@ def end(place: bytes) -> bytes:
     return place + b"\xff" * 9
 
 
+def name_of(key: bytes) -> str:
+    """Name of the attribute of a key."""
+    return key.partition(b"\0")[0].decode()
+
+
+def behind(name: str) -> bytes:
+    """What is above every key of an attribute, and below those of the next."""
+    return name.encode() + b"\1"
+
+
 def run_of(key: bytes) -> int:
     """Number of the run of a key."""
     return int.from_bytes(key[-8:], "big")

@@ -186,6 +186,16 @@ class Store:
         for key, _ in self._rows(SEARCH, start, stop, on_bad=on_bad):
             yield attributes.run_of(key)
 
+    def attribute_names(self) -> list[str]:
+        """The names of all attributes that runs have, sorted; one look for each."""
+        found: list[str] = []
+        start = b""
+        while key := next((key for key, _ in self._rows(SEARCH, start, limit=1)), None):
+            name = attributes.name_of(key)
+            found.append(name)
+            start = attributes.behind(name)
+        return found
+
     def dedupe(self, key: bytes) -> Any:
         """What was answered to an idempotency key, None when it is not known."""
         return self._get_text(DEDUPE, key)

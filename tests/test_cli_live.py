@@ -157,6 +157,14 @@ def test_workflows_are_started_with_attributes_and_found_by_them(live: Live) -> 
     wanted = 'status = "open" and customer = "c-7" and rank > 1'
     (row,) = live.json("workflows", "list", "--where", wanted)
     assert (row["workflow_id"], row["search"]) == ("f2", {"customer": "c-7", "rank": 2})
+    done = live("workflows", "list", "--where", "custmer = 'c-7' or rank > 1", "--json")
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 1)
+    assert 'no run has the attribute "custmer": did you mean "customer"?' in done.stderr
+    done = live("workflows", "list", "--where", "colour = 'red'")
+    assert 'no run has the attribute "colour": there are customer, ended, entry,' in done.stderr
+    done = live("workflows", "list", "--where", "status = 'opne'")
+    assert done.returncode == 1
+    assert "no run has the status 'opne'; did you mean \"open\"?" in done.stderr
     shown = live.done("workflows", "show", "f1")
     assert 'customer="c-7" rank=1' in shown
     assert 'by="ann bo"' in shown

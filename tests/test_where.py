@@ -65,6 +65,8 @@ def test_what_holds(text: str, holds: bool) -> None:
         ('status = "open" and', "column 20: the name"),
         ('(status = "open"', 'column 17: ")" is missing'),
         ("status == 1", "column 9: a text in quotes"),
+        ('status = "opne"', "column 10: no run has the status 'opne'; did you mean \"open\"?"),
+        ("not status = 5", "column 14: no run has the status 5; there are cancelled, completed,"),
         ("1 = status", "column 1: the name"),
         ("total = 1 and or", "column 15: the name"),
         ("total ~ 1", "column 6: cannot read '~ 1'"),

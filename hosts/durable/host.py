@@ -386,6 +386,10 @@ class WorkflowHost:
             return iter(())
         return listing.found(self._journal, self.id, where, open_only=open_only, limit=limit)
 
+    def attribute_names(self) -> list[str]:
+        """The names of all search attributes that runs of its journal have."""
+        return self._journal.attribute_names() if self._journal is not None else []
+
     def migrate(self, run: int, reply: ReplyTo) -> None:
         """Move an open run to the deployed code; see `Migration.move`."""
         shard = self._owner_of(run)

@@ -42,6 +42,7 @@ def workflows() -> None:
 def list_(node: ControlClient, only_open: bool, limit: int, condition: str, as_json: bool) -> None:
     """List runs, the newest first."""
     rows = node.call("workflows.list", open=only_open, limit=limit, where=condition)
+    _hint(node, condition)
     if as_json:
         for row in rows:
             json_line(row)
@@ -60,6 +61,12 @@ def list_(node: ControlClient, only_open: bool, limit: int, condition: str, as_j
             for row in rows
         ),
     )
+
+
+def _hint(node: ControlClient, condition: str) -> None:
+    """Say what a condition asks for that no run has."""
+    if condition and (hint := node.call("workflows.hint", where=condition)):
+        click.echo(hint, err=True)
 
 
 @workflows.command()
@@ -261,7 +268,9 @@ def wait(node: ControlClient, workflow: str, timeout: float | None, as_json: boo
 @workflows.command()
 @click.argument("ids", metavar="[ID]...", nargs=-1)
 @click.option("--entry", default="", metavar="ENTRY", help="Only runs of this entry.")
-@click.option("--status", default="", metavar="STATUS", help="Only open, or suspended, runs.")
+@click.option(
+    "--status", type=click.Choice(["open", "suspended"]), default=None, help="Only such runs."
+)
 @where
 @click.option("--to", type=click.Choice(["latest"]), required=True, help="The deployed code.")
 @live
@@ -270,7 +279,7 @@ def migrate(
     node: ControlClient,
     ids: tuple[str, ...],
     entry: str,
-    status: str,
+    status: str | None,
     condition: str,
     to: str,
     as_json: bool,
@@ -281,8 +290,9 @@ def migrate(
     Exits with 1 when one had to.
     """
     rows = node.call(
-        "workflows.migrate", ids=list(ids), entry=entry, status=status, where=condition
+        "workflows.migrate", ids=list(ids), entry=entry, status=status or "", where=condition
     )
+    _hint(node, condition)
     stayed = [row for row in rows if not row["moved"] and not row["latest"]]
     if as_json:
         for row in rows:

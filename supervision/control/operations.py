@@ -147,6 +147,7 @@ OPERATIONS: Final[dict[str, Callable[..., Any]]] = {
     "registry.rollback": registry.rollback,
     "registry.export": registry.export,
     "workflows.list": workflows.listed,
+    "workflows.hint": workflows.hint,
     "workflows.show": workflows.show,
     "workflows.history": workflows.history,
     "workflows.start": workflows.start,

@@ -10,10 +10,11 @@ from hosts.attributes import memo_of, search_of
 from hosts.durable.execution import BEGIN, DEADLINE, Execution
 from hosts.durable.records import Record
 from hosts.durable.replay import restore
-from hosts.where import Comparison, parse
+from hosts.where import FIELDS, Comparison, names, parse
 from journal.records import RunRow
 from runtime.clock import timestamp
 from runtime.codec import decode
+from runtime.config.problems import suggest
 from runtime.errors import Kind, PerdureError
 from supervision.control.timeline import timeline
 from supervision.control.waiting import Waiting
@@ -46,6 +47,16 @@ def listed(
         reverse=True,
     )
     return list(islice(rows, limit or None))
+
+
+def hint(node: Node, where: str) -> str:
+    """What a condition asks for that no run has, and what there is; "" when it is all there."""
+    there = {name for host in node.workflow_hosts() for name in host.attribute_names()} | {*FIELDS}
+    unknown = sorted(names(parse(where)) - there)
+    known = "there are {}"
+    return "; ".join(
+        f'no run has the attribute "{each}": {suggest(each, there, known)}' for each in unknown
+    )
 
 
 def show(node: Node, workflow: str, run: str = "") -> dict[str, Any]:
