@@ -13,6 +13,7 @@ from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import (
     ActivityError,
     ApplicationError,
+    ApplicationErrorCategory,
     CancelledError,
     ChildWorkflowError,
     ServerError,
@@ -66,6 +67,8 @@ def failure(error: PerdureError, *, final: bool = False) -> ApplicationError:
         {_OURS: {name: value for name, value in rest.items() if value not in (None, "")}},
         type=error.kind or _UNKNOWN,
         non_retryable=final or error.retryable is False,
+        # Whoever called hears of it, so the SDK need not log it as well.
+        category=ApplicationErrorCategory.BENIGN,
     )
 
 

@@ -184,6 +184,9 @@ class Runs:
             if verb == "terminate":
                 await handle.terminate(reason=reason or None)
             elif verb in ("cancel", "stop"):
+                # The server takes a cancel of what has ended.
+                if await self.status(workflow_id) != WorkflowExecutionStatus.RUNNING:
+                    raise self._gone(pid)
                 if sender:
                     await self.signal(workflow_id, CANCEL, [], sender)
                 await handle.cancel(reason=reason or "")

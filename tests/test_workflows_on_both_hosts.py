@@ -1,0 +1,414 @@
+"""What workflows promise on the embedded journal and on a Temporal server: one suite for both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import pytest
+
+from hosts.temporal.worker import TemporalWorker
+from runtime.errors import Kind, PerdureError
+from supervision.node import Node
+from tests.conformance_lab import lua
+from tests.process_lab import PATIENCE, write_app
+from tests.temporal_lab import on_server
+
+HOST: Final = "app:workflows"
+
+PYTHON: Final = """
+import pathlib, time
+from runtime.api import PerdureError, ctx, heartbeat
+here = pathlib.Path(__file__).parent
+made = {}
+
+def count(key):
+    made[key] = made.get(key, 0) + 1
+    return made[key]
+
+def refuses(key, kind="Conflict", retryable=None):
+    count(key)
+    raise PerdureError(kind, "no", retryable, {"key": key})
+
+def raises(key):
+    count(key)
+    raise ValueError("not this one")
+
+def counted(key):
+    return made.get(key, 0)
+
+def told():
+    keys = ("activity.key", "activity.attempt", "activity.id", "who")
+    return {key.replace(".", "_"): ctx.get(key) for key in keys}
+
+def patient(key):
+    try:
+        while True:
+            heartbeat()
+            time.sleep(0.01)
+    finally:
+        made[key] = "told"
+
+def silent():
+    time.sleep(3)
+
+def resumes(key):
+    if count(key) == 1:
+        heartbeat({"done": 7})
+        time.sleep(3)
+    return ctx.get("activity.heartbeat")
+
+def large():
+    return "x" * 3_000_000
+"""
+
+#: Until a message "go" comes.
+WAIT: Final = """
+    local function wait()
+      while process.inbox():receive():topic() ~= "go" do end
+    end
+"""
+
+ENTRIES: Final[dict[str, dict[str, Any]]] = {
+    "journal": {"kind": "journal.lmdb", "path": "./data/journal"},
+    "workflows": {"kind": "temporal.worker", "client": "app:journal", "task_queue": "flows",
+                  "workers": 2},
+    **{
+        name: {"kind": "function.python", "target": f"helpers:{name}"}
+        for name in ("count", "counted", "refuses", "raises", "told", "patient", "silent",
+                     "resumes", "large")
+    },
+    "tried": {"kind": "function.python", "target": "helpers:refuses",
+              "meta": {"options": {"retry": {"max_attempts": 3, "initial_delay": 10}}}},
+    "echo": lua("workflow", "return ..."),
+    "waits": lua("workflow", WAIT + "wait() return ..."),
+    "fails": lua("workflow", "error(errors.new{message = 'no', kind = errors.CONFLICT, "
+                 "retryable = false, details = {a = 1}}, 0)"),
+    "collects": lua("workflow", """
+        local got, inbox = {}, process.inbox()
+        repeat
+          local m = inbox:receive()
+          got[#got + 1] = {m:topic(), m:payload() and m:payload():data() or false, m:from()}
+        until m:topic() == "go"
+        return got
+    """),
+    "attempts": lua("workflow", """
+        if workflow.info().attempt < 3 then error("not yet") end
+        return workflow.info().attempt
+    """),
+    "hears": lua("workflow", """
+        local event = process.events():receive()
+        return {event.kind, event.reason}
+    """),
+    "cancelled": lua("workflow", """
+        process.events():receive()
+        return nil, errors.new{message = "as asked", kind = errors.CANCELED}
+    """),
+    "calls": lua("workflow", """
+        local target, options, args = ...
+        local v, e = funcs.new():with_options(options):call(target, table.unpack(args))
+        if e then return {e:kind(), e:message(), e:details() or false, e:retryable()} end
+        return v
+    """),
+    "context": lua("workflow", """
+        local v, e = funcs.new():with_context({who = "me"}):call("app:told")
+        return {ctx.get("who"), v, tostring(e)}
+    """),
+    "cancels_call": lua("workflow", """
+        local key, options = ...
+        local call = funcs.new():with_options(options):async("app:patient", key)
+        time.sleep("300ms")
+        call:cancel()
+        return {tostring(select(2, call:result()))}
+    """),
+    "upgrades": lua("workflow", """
+        local n = ...
+        if n == 0 then
+          local inbox = process.inbox()
+          return {workflow.info().workflow_id, inbox:receive():payload():data(),
+            inbox:receive():payload():data(), ctx.get("who")}
+        end
+        if n == 2 then process.listen("go"):receive() end
+        process.upgrade(nil, n - 1)
+    """),
+    "parent": lua("workflow", """
+        local how, id = ...
+        local pid = process.with_options({["workflow.id"] = id,
+          ["workflow.parent_close_policy"] = how}):spawn("app:hears", "app:workflows")
+        return pid
+    """),
+    "family": lua("workflow", """
+        local good, bad = workflow.exec("app:echo", {1, "two"}), {workflow.exec("app:fails")}
+        local pid = process.spawn("app:echo", "flows", "three")
+        local event = process.events():receive()
+        return {good, bad[2]:kind(), bad[2]:details().a, event.kind, event.from == pid,
+          event.result.value}
+    """),
+    "tells_child": lua("workflow", """
+        local pid = process.with_context({}):with_message("one", 1):with_message("two", 2)
+          :spawn("app:collects", "app:workflows")
+        process.send(pid, "three", 3)
+        process.send(pid, "go")
+        local got = process.events():receive().result.value
+        for _, each in ipairs(got) do each[3] = each[3] == process.pid() end
+        return got
+    """),
+    "draws": lua("workflow", """
+        local drawn = {uuid.v4(), crypto.random.bytes(40), math.random(1000000), uuid.v7()}
+        time.sleep("50ms")
+        return {drawn[1] ~= uuid.v4(), #drawn[2], drawn[3], time.now():unix() > 0}
+    """),
+    "attributes": lua("workflow", """
+        workflow.attrs{search = {customer = "c-7", total = 12, vip = true}, memo = {note = "x"}}
+        return workflow.attrs{search = {total = 13}}
+    """),
+    "monitors": lua("process", """
+        local pid, how = ...
+        process.set_options{trap_links = true}
+        process[how](pid)
+        process.send(pid, "go")
+        local event = process.events():receive()
+        local result = event.result or {}
+        return {event.kind, event.from == pid, result.value or result.error and result.error:kind()}
+    """),
+    "in_order": lua("process", """
+        local pid = process.spawn("app:collects", "app:workflows")
+        for i = 1, 20 do process.send(pid, "n", i) end
+        process.send(pid, "go")
+        return pid
+    """),
+    "by_name": lua("process", """
+        local pid = process.with_context({}):with_name("desk"):with_message("one", 1)
+          :spawn("app:collects", "app:workflows")
+        local same = process.with_context({}):with_name("desk"):with_message("two", 2)
+          :spawn("app:collects", "app:workflows")
+        process.send("desk", "go")
+        local event
+        process.monitor(pid)
+        repeat event = process.events():receive() until event.from == pid
+        local _, e = process.send("desk", "late")
+        return {pid == same, #event.result.value, e:kind()}
+    """),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=["embedded", "temporal"])
+def node(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Node]:
+    app = write_app(tmp_path_factory.mktemp("app"), ENTRIES, {"helpers": PYTHON})
+    overrides = []
+    if request.param == "temporal":
+        overrides = on_server(request.getfixturevalue("temporal_server"), "app:journal")
+        # So few that runs leave memory all the time, and come back by a replay.
+        overrides += ["app:workflows:worker_options.max_cached_workflows=3"]
+    with Node.from_path(app, overrides) as running:
+        yield running
+
+
+def start(node: Node, entry: str, *args: Any, **options: Any) -> str:
+    settings = {f"workflow.{name}": value for name, value in options.items()}
+    return node.spawn(f"app:{entry}", HOST, *args, options=settings)
+
+
+def run(node: Node, entry: str, *args: Any, **options: Any) -> Any:
+    return node.result(start(node, entry, *args, **options), PATIENCE)
+
+
+def process(node: Node, entry: str, *args: Any) -> Any:
+    return node.result(node.spawn(f"app:{entry}", "app:one", *args), PATIENCE)
+
+
+def failure(work: Callable[[], Any]) -> PerdureError:
+    with pytest.raises(PerdureError) as raised:
+        work()
+    return raised.value
+
+
+def test_what_goes_in_comes_out(node: Node) -> None:
+    value = {"i": 1, "f": 1.5, "t": "x", "l": [1, {"deep": True}], "b": b"\xff"}
+    assert run(node, "echo", value) == value
+    error = failure(lambda: run(node, "fails"))
+    said = (error.kind, error.message, error.retryable, error.details)
+    assert said == ("Conflict", "no", False, {"a": 1})
+
+
+def test_a_workflow_id_is_used_once_at_a_time(node: Node) -> None:
+    pid = start(node, "waits", 1, id="one")
+    assert start(node, "waits", 2, id="one") == pid
+    for policy in ({"id_conflict_policy": "fail"}, {"execution_error_when_already_started": True}):
+        refused = failure(lambda policy=policy: start(node, "waits", id="one", **policy))  # type: ignore[misc]
+        assert (refused.kind, refused.details) == (Kind.ALREADY_EXISTS, {"pid": pid})
+    start(node, "waits", 3, id="one", id_conflict_policy="terminate_existing")
+    node.send(pid, "go")
+    assert node.result(pid, PATIENCE) == 3
+    refused = failure(lambda: start(node, "waits", id="one", id_reuse_policy="reject_duplicate"))
+    assert (refused.kind, refused.details) == (Kind.ALREADY_EXISTS, {"pid": pid})
+    only_failed = {"id": "one", "id_reuse_policy": "allow_duplicate_failed_only"}
+    assert failure(lambda: start(node, "waits", **only_failed)).kind == Kind.ALREADY_EXISTS
+    assert failure(lambda: run(node, "fails", id="two")).kind == "Conflict"
+    assert run(node, "echo", 4, id="two", id_reuse_policy="allow_duplicate_failed_only") == 4
+    assert failure(lambda: start(node, "echo", id="a|b")).kind == Kind.INVALID
+
+
+def test_a_name_is_a_workflow_id_and_free_after_the_end(node: Node) -> None:
+    assert process(node, "by_name") == [True, 3, Kind.NOT_FOUND]
+
+
+def test_keys_make_requests_that_are_repeated_harmless(node: Node) -> None:
+    pids = {node.spawn("app:collects", HOST, key="start-1") for _ in range(3)}
+    assert len(pids) == 1
+    (pid,) = pids
+    for _ in range(3):
+        node.send(pid, "n", 1, key="n-1")
+    node.send(pid, "go")
+    assert [each[0] for each in node.result(pid, PATIENCE)] == ["n", "go"]
+    assert node.spawn("app:collects", HOST, key="start-1") == pid
+
+
+def test_messages_of_a_sender_keep_their_order(node: Node) -> None:
+    got = node.result(process(node, "in_order"), PATIENCE)
+    assert [each[1] for each in got[:-1]] == list(range(1, 21))
+    assert len({each[2] for each in got}) == 1
+    assert got[0][2].startswith("{app:one|")
+
+
+def test_cancel_terminate_and_those_who_are_gone(node: Node) -> None:
+    pid = start(node, "hears")
+    node.cancel(pid, "why not")
+    assert node.result(pid, PATIENCE) == ["pid.cancel", "why not"]
+    pid = start(node, "cancelled")
+    node.cancel(pid)
+    error = failure(lambda: node.result(pid, PATIENCE))
+    assert (error.kind, error.message) == (Kind.CANCELED, "as asked")
+    pid = start(node, "waits")
+    node.terminate(pid)
+    error = failure(lambda: node.result(pid, PATIENCE))
+    assert (error.kind, error.message) == (Kind.CANCELED, "process terminated")
+    for request in (node.cancel, node.terminate, lambda pid: node.send(pid, "late")):
+        assert failure(lambda request=request: request(pid)).kind == Kind.NOT_FOUND  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("entry", "how", "event"),
+    [
+        ("waits", "monitor", ["pid.exit", True]),
+        ("echo", "monitor", ["pid.exit", True]),
+        ("fails", "monitor", ["pid.exit", True, "Conflict"]),
+        ("waits", "link", ["pid.exit", True]),
+        ("fails", "link", ["pid.link.down", True, "Conflict"]),
+    ],
+)
+def test_a_process_hears_of_the_end(node: Node, entry: str, how: str, event: list[Any]) -> None:
+    assert process(node, "monitors", start(node, entry), how) == event
+
+
+def test_rules_of_a_run(node: Node) -> None:
+    began = time.monotonic()
+    assert run(node, "echo", 1, start_delay="1s") == 1
+    assert time.monotonic() - began >= 1
+    assert failure(lambda: run(node, "waits", run_timeout="1s")).kind == Kind.TIMEOUT
+    policy = {"initial_interval": 10, "maximum_attempts": 5}
+    assert run(node, "attempts", retry_policy=policy) == 3
+    wrong = failure(lambda: start(node, "echo", run_timeout="soon"))
+    assert wrong.kind == Kind.INVALID
+
+
+def test_children(node: Node) -> None:
+    assert run(node, "family") == [[1, "two"], "Conflict", 1, "pid.exit", True, "three"]
+    told = [["one", 1, True], ["two", 2, True], ["three", 3, True], ["go", False, True]]
+    assert run(node, "tells_child") == told
+
+
+@pytest.mark.parametrize("policy", ["terminate", "request_cancel", "abandon"])
+def test_what_becomes_of_a_child_whose_parent_has_ended(node: Node, policy: str) -> None:
+    child = run(node, "parent", policy, f"child-{policy}")
+    if policy == "terminate":
+        assert failure(lambda: node.result(child, PATIENCE)).kind == Kind.CANCELED
+        return
+    if policy == "abandon":
+        node.cancel(child, "by hand")
+    assert node.result(child, PATIENCE)[0] == "pid.cancel"
+
+
+def test_a_run_goes_on_as_new_with_what_it_has_not_read(node: Node) -> None:
+    pid = node.spawn("app:upgrades", HOST, 2, context={"who": "me"}, options={"workflow.id": "up"})
+    node.send(pid, "x", 1)
+    node.send(pid, "x", 2)
+    node.send(pid, "go")
+    assert node.result(pid, PATIENCE) == ["up", 1, 2, "me"]
+
+
+def called(node: Node, target: str, *args: Any, **options: Any) -> Any:
+    settings = {f"activity.{name}": value for name, value in options.items()}
+    return run(node, "calls", f"app:{target}", settings, list(args))
+
+
+def test_how_often_a_function_is_tried(node: Node) -> None:
+    assert called(node, "refuses", "once")[:2] == ["Conflict", "no"]
+    assert node.call("app:counted", "once") == 1
+    called(node, "tried", "meta")
+    assert node.call("app:counted", "meta") == 3
+    fast = {"initial_interval": 1, "maximum_attempts": 4}
+    called(node, "refuses", "option", retry_policy=fast)
+    assert node.call("app:counted", "option") == 4
+    called(node, "refuses", "final", "Conflict", False, retry_policy=fast)
+    assert node.call("app:counted", "final") == 1
+    for name, types in (("refuses", ["Conflict"]), ("raises", ["ValueError"])):
+        called(
+            node, name, f"{name}-type", retry_policy={**fast, "non_retryable_error_types": types}
+        )
+        assert node.call("app:counted", f"{name}-type") == 1
+
+
+def test_errors_of_functions_and_of_what_is_none(node: Node) -> None:
+    assert called(node, "refuses", "k", "RateLimited", True) == [
+        "RateLimited", "no", {"key": "k"}, True
+    ]  # fmt: skip
+    assert called(node, "raises", "k")[:2] == ["Internal", "ValueError: not this one"]
+    assert called(node, "nobody")[0] == Kind.NOT_FOUND
+    assert called(node, "large")[0] == Kind.INVALID
+    assert called(node, "silent", start_to_close_timeout="200ms")[0] == Kind.TIMEOUT
+    assert called(node, "silent", heartbeat_timeout="200ms")[0] == Kind.TIMEOUT
+    assert called(node, "count", "k", heartbeat_timout="1s")[0] == Kind.INVALID
+
+
+def test_an_attempt_learns_how_far_the_last_one_came(node: Node) -> None:
+    policy = {"initial_interval": 1, "maximum_attempts": 2}
+    came = called(node, "resumes", "far", heartbeat_timeout="400ms", retry_policy=policy)
+    assert came == {"done": 7}
+
+
+def test_what_an_activity_is_told(node: Node) -> None:
+    pid = node.spawn("app:context", HOST, context={"who": "all"})
+    context, told, wrong = node.result(pid, PATIENCE)
+    assert (context, wrong) == ("all", "nil")
+    assert (told["activity_attempt"], told["who"]) == (1, "me")
+    assert told["activity_key"].count("/") == 1
+    assert called(node, "told", id="mine")["activity_id"] == "mine"
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_call_that_is_cancelled_tells_its_function(node: Node, waits: bool) -> None:
+    key = f"cancel-{waits}"
+    options = {"activity.wait_for_cancellation": waits, "activity.heartbeat_timeout": "600ms"}
+    assert run(node, "cancels_call", key, options) == ["nil" if waits else "canceled"]
+    deadline = time.monotonic() + PATIENCE
+    while node.call("app:counted", key) != "told":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_what_is_random_and_attributes(node: Node) -> None:
+    one, other = run(node, "draws"), run(node, "draws")
+    assert one[:2] == other[:2] == [True, 40]
+    assert one[2] != other[2]
+    assert run(node, "attributes") is True
+
+
+def test_the_replayer_of_temporal_passes_over_every_history(node: Node) -> None:
+    worker = node.service(HOST)
+    if isinstance(worker, TemporalWorker):
+        count, differ = worker.replay()
+        assert (count > 40, differ) == (True, {})
