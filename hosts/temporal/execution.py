@@ -39,6 +39,7 @@ from runtime.codec import decode, encode, encode_args
 from runtime.errors import Kind, PerdureError
 from runtime.ids import Pid
 from runtime.inputs import Input, StartOptions
+from runtime.lua.machine import MACHINE_VERSION
 
 NIL: Final = encode(None)
 #: Timers of the server go by milliseconds, and none is shorter.
@@ -55,6 +56,7 @@ class Execution:
         self.pid = parts.pid(self.info.workflow_id)
         self.headers = self.info.headers
         self.seed = b""
+        self._machine = h.header(self.headers, h.MACHINE) or MACHINE_VERSION
         self._vm = parts.vms.of(self.info.run_id)
         self._inputs: list[Input] = []
         self._awake: asyncio.Future[None] | None = None
@@ -168,6 +170,7 @@ class Execution:
         options: StartOptions = {
             "durable": True,
             "derived": True,
+            "machine": self._machine,
             "seed": self.seed,
             "parent": h.header(self.headers, h.PARENT) or "",
             "info": {
@@ -206,7 +209,7 @@ class Execution:
             )
             begun.add_done_callback(lambda _: self._rouse())
             await self._wait(begun.done)
-            seed, source = begun.result()
+            seed, self._machine, source = begun.result()
         self.seed = hmac.digest(seed, self.info.run_id.encode(), "sha256")
         if source is None:
             if parts.kind_of(entry) != "workflow.lua":

@@ -25,6 +25,8 @@ MESSAGES: Final = "perdure-messages"
 SOURCE: Final = "perdure-source"
 #: 32 bytes from which a run derives what is random in it.
 SEED: Final = "perdure-seed"
+#: Version of the machine that a run began on.
+MACHINE: Final = "perdure-machine"
 #: How a function runs: a map with `heartbeat` (ns) and `patient`, as its caller set them.
 ACTIVITY: Final = "perdure-activity"
 

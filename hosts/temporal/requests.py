@@ -21,6 +21,7 @@ from hosts import effects
 from runtime import commands as c
 from runtime.codec import decode, encode
 from runtime.inputs import Input
+from runtime.lua.machine import MACHINE_VERSION
 from runtime.routing.router import Router
 
 #: Types of our own activities. No entry has such a name: it would have a colon.
@@ -125,5 +126,6 @@ def _soon(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *arg
 
 
 def beginning(blob: bytes | None) -> list[Any]:
-    """What a run begins with that a foreign client has started: seed and compressed source."""
-    return [os.urandom(32), None if blob is None else zlib.compress(blob)]
+    """What a run begins with that a foreign client has started: seed, version of the machine and
+    compressed source."""
+    return [os.urandom(32), MACHINE_VERSION, None if blob is None else zlib.compress(blob)]

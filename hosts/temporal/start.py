@@ -22,6 +22,7 @@ from hosts.temporal.parts import Parts
 from hosts.temporal.schedule import server_policy, span
 from runtime.codec import decode
 from runtime.errors import Kind, PerdureError
+from runtime.lua.machine import MACHINE_VERSION
 
 _REUSE: Final = {
     "allow_duplicate": WorkflowIDReusePolicy.ALLOW_DUPLICATE,
@@ -57,6 +58,7 @@ def start_headers(
             h.MESSAGES: listed or None,
             h.SOURCE: None if bundle is None else zlib.compress(bundle.blob),
             h.SEED: seed or os.urandom(32),
+            h.MACHINE: MACHINE_VERSION,
         }
     )
 
