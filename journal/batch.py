@@ -31,7 +31,7 @@ from journal.encoding import decode, encode, seal
 from journal.errors import BadRecordError
 from journal.files import Handles, Transaction
 from journal.records import RunRow
-from journal.unit import APPEND, DELETE, DELETE_RUN, INSERT, PUT, Unit
+from journal.unit import APPEND, DELETE, DELETE_RUN, DELETE_UNUSED, INSERT, MARK, PUT, Unit
 
 #: The highest run number that ever had a row.
 HIGHEST_RUN: Final = b"runs"
@@ -42,6 +42,9 @@ CACHED_RUNS: Final = 50_000
 _OPS: Final = {
     (APPEND, HISTORY): "append",
     (DELETE_RUN, RUNS): "delete_run",
+    (MARK, SOURCES): "mark_sources",
+    (DELETE_UNUSED, SOURCES): "del_source",
+    (PUT, META): "put_clock",
     **{(INSERT, db): f"put_{DATABASES[db].noun}" for db in (SOURCES, PAYLOADS)},
     **{
         (PUT, db): f"put_{DATABASES[db].noun}"
@@ -97,6 +100,8 @@ class Batches:
         # of the disk; _ahead says that the batch was not committed, and so not to be believed.
         self._last: dict[int, int] = {}
         self._ahead = False
+        #: Keys of the sources that were put since the last `mark_sources`.
+        self._used: set[bytes] = set()
 
     def apply(self, txn: Transaction, handles: Handles, units: Sequence[Unit]) -> None:
         """Put all ops of `units` into `txn`, in order."""
@@ -117,6 +122,13 @@ class Batches:
                     self._append(txn, handles, key, *value)
                 elif verb == INSERT:
                     put(key, value, True, False, False, handles[db])
+                    if db == SOURCES:
+                        self._used.add(key)
+                elif verb == MARK:
+                    self._used.clear()
+                elif verb == DELETE_UNUSED:
+                    if key not in self._used:
+                        delete(key, b"", handles[db])
                 else:
                     self._last.pop(key, None)
                     _delete_run(txn, handles, key)

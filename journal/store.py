@@ -37,6 +37,7 @@ from journal.encoding import decode
 from journal.environment import Environment
 from journal.errors import BadRecordError
 from journal.records import RunRow
+from journal.unit import CLOCK
 
 #: Rows copied out in one transaction.
 CHUNK: Final = 256
@@ -204,6 +205,16 @@ class Store:
         """The source with a content hash."""
         blob: bytes | None = self._get(SOURCES, keys.text(digest))
         return blob
+
+    def sources(self) -> list[bytes]:
+        """The content hashes of all sources."""
+        return [key for key, _ in self._rows(SOURCES, on_bad=_pass_over)]
+
+    def clock(self) -> tuple[int, int] | None:
+        """What the wall clock said when it was last noted, and for how long it was not to be
+        trusted then, ns; None before that."""
+        noted = self._get(META, CLOCK)
+        return None if noted is None else (noted[0], noted[1])
 
     def payload(self, digest: bytes, length: int) -> bytes:
         """A large payload by its digest; raises BadRecordError where a chunk is hurt or gone."""

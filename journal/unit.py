@@ -19,6 +19,7 @@ from journal.databases import (
     HISTORY,
     HOLDERS,
     IDS,
+    META,
     NAMES,
     OUTBOX,
     PAYLOADS,
@@ -37,6 +38,11 @@ DELETE: Final = 1
 INSERT: Final = 2
 APPEND: Final = 3
 DELETE_RUN: Final = 4
+MARK: Final = 5
+DELETE_UNUSED: Final = 6
+
+#: Where the time is noted.
+CLOCK: Final = b"clock"
 
 _NIL = b""
 
@@ -165,9 +171,25 @@ class Unit:
         self.ops.append((DELETE, DEDUPE, keys.text(key), _NIL))
 
     def put_source(self, digest: bytes, blob: bytes) -> None:
-        """Keep a source under its content hash; ignored when it is already there."""
+        """Keep a source under its content hash; ignored when it is already there.
+
+        A unit by which a run comes to be pinned to a source has to have it in any case: that keeps
+        it from being deleted meanwhile.
+        """
         key = keys.text(digest)
         self.ops.append((INSERT, SOURCES, key, encode(key, blob)))
+
+    def mark_sources(self) -> None:
+        """From here on it is noted which sources are put: see `del_source`."""
+        self.ops.append((MARK, SOURCES, _NIL, _NIL))
+
+    def del_source(self, digest: bytes) -> None:
+        """Forget a source, unless it was put since `mark_sources`."""
+        self.ops.append((DELETE_UNUSED, SOURCES, keys.text(digest), _NIL))
+
+    def put_clock(self, wall_ns: int, left_ns: int) -> None:
+        """Note what the wall clock says; see `Store.clock`."""
+        self.ops.append((PUT, META, CLOCK, encode(CLOCK, (wall_ns, left_ns))))
 
     def put_ended(self, run: int, ended_ns: int) -> None:
         """Enter a run into the retention index."""

@@ -24,6 +24,7 @@ from journal.databases import (
     READY,
     RUNS,
     SEARCH,
+    SOURCES,
     TIMERS,
 )
 from journal.encoding import decode
@@ -86,6 +87,7 @@ class _Check:
         self._bad: list[Finding] = []
         self._runs: dict[int, RunRow | None] = {}
         self._held: set[bytes] = set()
+        self._sources: set[bytes] = set()
         self._lengths: dict[bytes, int] = {}
 
     def findings(self) -> Iterator[Finding]:
@@ -94,6 +96,7 @@ class _Check:
             row = self._decode(RUNS, key, data)
             self._runs[DATABASES[RUNS].run(key)] = None if row is None else RunRow(*row)
         self._held = set(self._keys(HELD))
+        self._sources = set(self._keys(SOURCES))
         for db, database in enumerate(DATABASES):
             last = (0, 0)
             if not self._handles[db]:
@@ -122,11 +125,22 @@ class _Check:
         expected = before[1] + 1 if before[0] == run else 1
         if records is not None and last - len(records) + 1 != expected:
             return (run, last), f"begins with {last - len(records) + 1}, not {expected}"
+        problem = self._source(records or [])
+        if problem:
+            return (run, last), problem
         for digest, length in payloads.references(records):
             self._lengths[digest] = length
             if key[:8] + digest not in self._held:
                 return (run, last), f"its run does not hold its payload {digest.hex()}"
         return (run, last), ""
+
+    def _source(self, records: list[Any]) -> str:
+        for record in records:
+            told = record[1] if record[0] == "started" and len(record) > 1 else None
+            digest = told.get("source") if isinstance(told, dict) else None
+            if digest is not None and digest not in self._sources:
+                return f"its source {digest.hex()} is not there"
+        return ""
 
     def _payloads(self) -> Iterator[Finding]:
         """What is wrong with large payloads: each is held, whole, and what its digest says."""

@@ -155,6 +155,10 @@ class Session:
                         return int(details)
             time.sleep(0.002)
 
+    def sources(self) -> int:
+        """How many versions of code the journals keep."""
+        return sum(len(host.journal.sources()) for host in self.node.workflow_hosts())
+
     def alone(self) -> int:
         """In how many boots a pending activity ran alone, of that with the most."""
         journals = [host.journal for host in self.node.workflow_hosts()]

@@ -1,16 +1,19 @@
 """Retention: ended runs answer for a while, and are deleted then.
 
 With a run go its history, its payloads that no other run holds, its index rows, its workflow id
-when no later run has that, and the idempotency keys it was asked for and sent messages with.
+when no later run has that, the idempotency keys it was asked for and sent messages with, and, now
+and then, code that no run is pinned to any more.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from itertools import islice
 from typing import Final
 
 from hosts.durable import keys
+from hosts.durable.trusted_time import TrustedTime
 from hosts.timers import Timer, Timers
 from journal.errors import BadRecordError, JournalError
 from journal.journal import Journal
@@ -20,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 #: Runs that are deleted in one transaction.
 _BATCH: Final = 50
+#: Between two looks for code that nobody uses, ns.
+_SOURCES_NS: Final = 3600 * 1_000_000_000
 #: Between two looks, ns; a tenth of the retention where that is less.
 _LOOK_NS: Final = 60_000_000_000
 
@@ -35,6 +40,8 @@ class Retention:
         self._journal = journal
         self._timers = timers
         self._retention = retention
+        self._time = TrustedTime(journal, timers.clock, retention)
+        self._sources_due = 0
         self._due = threading.Event()
         self._stopping = False
         self._timer: Timer | None = None
@@ -68,7 +75,10 @@ class Retention:
 
     def sweep(self) -> int:
         """Delete the runs whose time has come; how many. Raises JournalError."""
-        before = self._timers.clock.wall() - self._retention
+        now = self._time.now()
+        if now is None:
+            return 0
+        before = now - self._retention
         deleted, last = 0, (0, 0)
         while not self._stopping and before > 0:
             rows = self._journal.ended(before, _BATCH, last, on_bad=_told)
@@ -84,7 +94,29 @@ class Retention:
             deleted += len(runs)
         if deleted:
             logger.info("journal %s: %d ended runs deleted", self._journal.path, deleted)
+            if (monotonic := self._timers.clock.monotonic()) >= self._sources_due:
+                self._sources_due = monotonic + _SOURCES_NS
+                self.sweep_sources()
         return deleted
+
+    def sweep_sources(self) -> int:
+        """Delete the code that no run is pinned to; how many versions. Raises JournalError."""
+        mark = Unit()
+        mark.mark_sources()
+        self._journal.commit(mark)
+        unused = set(self._journal.sources())
+        # The oldest runs come first, and old code is theirs.
+        for number, row in self._journal.runs():
+            if not unused or self._stopping:
+                return 0
+            unused.discard((row.extra or {}).get("source", b""))
+            for page in islice(self._journal.pages(number), 1):
+                unused.discard(page[0][1][1]["source"])
+        unit = Unit()
+        for digest in unused:
+            unit.del_source(digest)
+        self._journal.commit(unit)
+        return len(unused)
 
     def _forget(self, run: int, unit: Unit) -> None:
         """Delete a run, and what names it."""

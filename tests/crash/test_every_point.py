@@ -123,6 +123,9 @@ IDLE = {
         "op.put_name",
         "op.del_name",
         "op.delete_run",
+        "op.mark_sources",
+        "op.del_source",
+        "op.put_clock",
         "upgrade",  # see test_journal_payloads.py
     )
     for when in ("before", "after")
