@@ -40,6 +40,7 @@ def unit(i: int) -> Unit:
             made.put_run(run, _row(run, "open"))
             made.put_id(_workflow_id(run), run)
             made.put_source(b"digest%d" % (run % 3), b"source" * 100)
+            made.put_source(b"own%d" % run, b"source")
             made.put_name(f"name {run}", run)
             made.put_dedupe(b"key%d" % run, ["spawned", run])
             made.put_ready(run)
@@ -62,6 +63,9 @@ def unit(i: int) -> Unit:
             made.put_search(run, "state", "completed")
             made.del_name(f"name {run}")
             made.del_dedupe(b"key%d" % run)
+            made.mark_sources()
+            made.del_source(b"own%d" % run)
+            made.put_clock(now, run)
             if run > 3:
                 made.delete_run(run - 3)
     return made
@@ -79,6 +83,8 @@ def model(units: int) -> Contents:
     names: dict[str, int] = {}
     dedupe: dict[bytes, Any] = {}
     ended: set[tuple[int, int]] = set()
+    sources: set[int] = set()
+    clock: tuple[int, int] | None = None
     for i in range(units):
         run, now = i // STEPS + 1, 1000 + i
         history[run] += _records(i)
@@ -89,6 +95,7 @@ def model(units: int) -> Contents:
                 names[f"name {run}"] = run
                 dedupe[b"key%d" % run] = ["spawned", run]
                 ready.add(run)
+                sources.add(run)
             case 1:
                 ready.remove(run)
                 timers.add(Timer(now + 500, run, 5))
@@ -102,6 +109,8 @@ def model(units: int) -> Contents:
             case _:
                 runs[run] = _row(run, "completed")
                 ended.add((now, run))
+                sources.remove(run)
+                clock = (now, run)
                 del names[f"name {run}"], dedupe[b"key%d" % run]
                 if (old := run - 3) > 0:
                     del runs[old], ids[_workflow_id(old)], history[old]
@@ -120,6 +129,8 @@ def model(units: int) -> Contents:
         "names": {f"name {run}": names.get(f"name {run}") for run in started},
         "dedupe": {b"key%d" % run: dedupe.get(b"key%d" % run) for run in started},
         "sources": sorted({run % 3 for run in started}),
+        "own sources": sorted(sources),
+        "clock": clock,
         "ended": sorted(ended),
         "search": {
             state: [run for run in sorted(runs) if runs[run].status == state]
@@ -144,6 +155,8 @@ def contents(store: Store) -> Contents:
         "names": {f"name {run}": store.name(f"name {run}") for run in started},
         "dedupe": {b"key%d" % run: store.dedupe(b"key%d" % run) for run in started},
         "sources": [n for n in range(3) if store.source(b"digest%d" % n)],
+        "own sources": [run for run in started if store.source(b"own%d" % run)],
+        "clock": store.clock(),
         "ended": store.ended(2**63),
         "search": {
             state: list(store.found("state", state, "=")) for state in ("open", "completed")
