@@ -6,11 +6,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.crash import bugs
 from tests.temporal_lab import DevServer, dev_server
 
 bugs.plant()
+
+# The gate looks at the same examples every time, so that a change fails on what it changed;
+# `pytest --hypothesis-profile=search` looks for new ones.
+settings.register_profile("gate", derandomize=True, database=None, deadline=None)
+settings.register_profile("search", print_blob=True, deadline=None)
+settings.load_profile("gate")
 
 
 @pytest.fixture(scope="session")

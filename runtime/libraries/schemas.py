@@ -57,6 +57,11 @@ def validate(schema: bytes, data: bytes, is_text: bool) -> bytes:
     except Unresolvable as error:
         message = f"the schema refers to {error.ref}, which is not in it"
         raise PerdureError(Kind.INVALID, message) from None
+    except PerdureError:
+        raise
+    except Exception as error:  # what jsonschema does not check ends it in as many ways
+        message = f"a reference of the schema leads to what is no schema: {error}"
+        raise PerdureError(Kind.INVALID, message) from None
     return encode(problems)
 
 
@@ -82,9 +87,12 @@ def _compiled(schema: bytes, strict: bool) -> Validator:
     if not isinstance(found, dict):
         raise PerdureError(Kind.INVALID, "a schema must be a table, or JSON text of an object")
     _check_keywords(found)
-    base = jsonschema.validators.validator_for(
-        found, default=jsonschema.validators.Draft202012Validator
-    )
+    default = jsonschema.validators.Draft202012Validator
+    try:
+        base = jsonschema.validators.validator_for(found, default=default)
+    except (TypeError, ValueError):
+        message = f"$schema must be the URI of a draft of JSON Schema, not {found['$schema']!r}"
+        raise PerdureError(Kind.INVALID, message) from None
     try:
         base.check_schema(found)
     except (SchemaError, RecursionError) as error:
