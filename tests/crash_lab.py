@@ -94,9 +94,9 @@ def check_journal(app: Path, path: str = "data/journal") -> None:
     assert verify(app / path) == []
 
 
-def until(condition: Callable[[], Any]) -> None:
-    """Come back once a condition holds."""
-    give_up = time.monotonic() + PATIENCE
+def until(condition: Callable[[], Any], patience: float = PATIENCE) -> None:
+    """Come back once a condition holds; fail when it does not within some seconds."""
+    give_up = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < give_up, "it never came to that"
         time.sleep(0.002)

@@ -74,7 +74,7 @@ def until_length(node: Node, length: int) -> None:
     service = node._parts.services["app:journal"]
     assert isinstance(service, LmdbService)
     journal = service.opened()
-    until(lambda: journal.last_seq(1) >= length)
+    until(lambda: journal.last_seq(1) >= length, patience=100)
 
 
 def test_a_long_history_is_rebuilt(tmp_path: Path) -> None:

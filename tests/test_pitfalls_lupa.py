@@ -207,7 +207,8 @@ entries:
 def test_signals_are_heard_while_lua_runs(tmp_path: Path) -> None:
     """Lua runs in threads of its own, and Python's handlers in the main one, which is free."""
     with running(write(tmp_path / "app", SPINNING)) as node:
-        assert any("spinning" in line for line in node.log)
+        if not any("spinning" in line for line in node.log):
+            node.wait_for("spinning")
         node.signal(signal.SIGTERM)
         assert node.ended() == 1, "what cannot be stopped is named"
         assert any("app:host" in line and "did not stop" in line for line in node.log), node.log

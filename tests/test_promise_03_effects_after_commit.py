@@ -95,6 +95,16 @@ def test_a_name_that_was_asked_for_is_held_after_the_crash(app: Path) -> None:
         assert node.result("{app:orders|run}") is True
 
 
+def is_sent(node: NodeProcess, name: str) -> bool:
+    """Whether a message to a name found somebody."""
+    try:
+        node.send(name, "hello")
+    except PerdureError as error:
+        assert error.kind == Kind.NOT_FOUND
+        return False
+    return True
+
+
 @pytest.mark.parametrize("point", ["journal.commit.after", "host.effect.before"])
 def test_a_name_that_a_last_step_asked_for_is_free_after_the_crash(app: Path, point: str) -> None:
     hasty = """
@@ -112,7 +122,7 @@ def test_a_name_that_a_last_step_asked_for_is_free_after_the_crash(app: Path, po
         node.crash()
         assert node.result("{app:orders|run}") == "gone"
         # What it did to others is done; a name of its own nobody could free any more.
-        node.send("peer", "hello")
+        until(lambda: is_sent(node, "peer"))
         assert node.result(peer) == "heard"
         assert node.result(node.spawn("app:name", HOST)) is True
         node.stop()
