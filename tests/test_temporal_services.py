@@ -99,7 +99,7 @@ def test_without_the_extra_the_check_names_it(
 
 
 def test_a_server_that_goes_away_and_comes_back_costs_nothing_but_time(tmp_path: Path) -> None:
-    with dev_server(tmp_path) as server:
+    with dev_server(tmp_path / "state") as server:
         folder = app(tmp_path / "app", address=server.address)
         with Node.from_path(folder) as node:
             assert node.result(node.spawn("app:flow", "app:worker", 1), PATIENCE) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -15,6 +16,8 @@ from supervision.cli.errors import boot_errors
 from supervision.cli.foreground import Foreground
 from supervision.cli.logs import LEVELS, log_to_stderr
 from supervision.cli.options import data, overrides
+from supervision.cli.temporal_dev import dev_server, on_server
+from supervision.data_folder import data_folder
 from supervision.node import Node
 from supervision.terminal import program, program_named, with_terminal
 
@@ -24,6 +27,11 @@ from supervision.terminal import program, program_named, with_terminal
 @click.argument("args", metavar="[COMMAND] [ARGS]...", nargs=-1, type=click.UNPROCESSED)
 @overrides
 @data
+@click.option(
+    "--temporal-dev",
+    is_flag=True,
+    help="Start a Temporal dev server, and run the temporal.workers on it.",
+)
 @click.option("--exec", "entry_id", metavar="ID", help="Run this process entry as the command.")
 @click.option(
     "--log-level",
@@ -35,6 +43,7 @@ def run(
     args: tuple[str, ...],
     overrides: tuple[str, ...],
     data: str | None,
+    temporal_dev: bool,
     entry_id: str | None,
     log_level: str | None,
 ) -> None:
@@ -48,22 +57,37 @@ def run(
     false and errors 1. What follows COMMAND, or the ID of --exec, is its own: options of perdure
     come before it.
     """
-    with boot_errors(app):
-        loaded = load(app, overrides)
-        entry = _program(loaded.registry, args, entry_id)
-        host = ""
-        if entry is not None:
-            loaded, host = with_terminal(loaded)
-        log_to_stderr(log_level or ("info" if entry is None else "warning"))
-        foreground = Foreground()
-        node = Node(
-            loaded, Path(app).resolve(), Path(data) if data else None, terminal=foreground.streams
-        )
-    if entry is None:
-        code = foreground.run(node)
-    else:
-        code = foreground.run_program(node, entry.id, host, list(args if entry_id else args[1:]))
+    with ExitStack() as around:
+        with boot_errors(app):
+            loaded = load(app, overrides)
+            if temporal_dev:
+                server = around.enter_context(dev_server(_state(app, data)))
+                loaded = load(app, [*overrides, *on_server(loaded, server.address)])
+            entry = _program(loaded.registry, args, entry_id)
+            host = ""
+            if entry is not None:
+                loaded, host = with_terminal(loaded)
+            log_to_stderr(log_level or ("info" if entry is None else "warning"))
+            foreground = Foreground()
+            node = Node(
+                loaded,
+                Path(app).resolve(),
+                Path(data) if data else None,
+                terminal=foreground.streams,
+            )
+        if entry is None:
+            code = foreground.run(node)
+        else:
+            own = list(args if entry_id else args[1:])
+            code = foreground.run_program(node, entry.id, host, own)
     _leave(code, foreground)
+
+
+def _state(app: str, data: str | None) -> Path:
+    """Where the dev server keeps its state: with that of the node."""
+    folder = data_folder(Path(app).resolve(), Path(data) if data else None)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / "temporal.sqlite"
 
 
 def _program(registry: Registry, args: tuple[str, ...], entry_id: str | None) -> Entry | None:
