@@ -160,7 +160,7 @@ ATTACKS = [
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_a_count_hook_interrupts_every_expensive_pattern(attack: str) -> None:
+def test_every_expensive_pattern_is_matched_in_lua_which_can_be_interrupted(attack: str) -> None:
     code = f"""
         local killed = {{}}
         local co = coroutine.create(function() {attack} end)

@@ -87,6 +87,7 @@ def _foreign(error: Exception) -> tuple[str, str]:
 FUNCTIONS: Final[dict[str, Callable[..., Any] | str]] = {
     "entropy": os.urandom,
     "erase": "typed_lua:erased",
+    "meter": "metered_lua:meter",
     "zone_offset": "zones:offset",
     "digest": "hashes:digest",
     "keyed_digest": "hashes:keyed_digest",

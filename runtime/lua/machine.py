@@ -28,6 +28,7 @@ from runtime.errors import Kind, PerdureError
 from runtime.inbox import NO_LIMIT, InboxLimit
 from runtime.inputs import Input
 from runtime.lua.bridge import FUNCTIONS, guarded
+from runtime.lua.metering import metered
 
 #: Version of the semantics that recorded histories depend on; raised when a replay of an old
 #: history could give other commands.
@@ -39,8 +40,8 @@ SLICE: Final = 2000
 
 #: Order matters: each file may use what those before it put into the shared table.
 PRELUDE: Final = (
-    "objects", "errors", "bridge", "payload_faults", "codec", "decode", "copy", "arguments",
-    "fuel", "scheduler", "traces", "emit", "slots", "parcel", "ends", "recorded", "random",
+    "objects", "fuel", "errors", "bridge", "payload_faults", "codec", "decode", "copy",
+    "arguments", "scheduler", "traces", "emit", "slots", "parcel", "ends", "recorded", "random",
     "waiters", "channel", "select",
     "message", "unread", "mailbox", "process", "spawn", "control", "names", "upgrade",
     "funcs", "future", "ctx", "ask",
@@ -48,8 +49,14 @@ PRELUDE: Final = (
     "json", "uuid", "workflow", "log", "terminal", "events", "store", "env", "metrics",
     "schema", "base64", "hash", "yaml", "crypto", "jwt", "payload", "registry",
     "pattern_cost", "matcher", "patterns", "bounds", "coroutines", "order", "globals", "libraries",
-    "proxies", "typed", "sources", "boundary",
+    "proxies", "typed", "metered", "sources", "boundary",
 )  # fmt: skip
+#: Those that are not metered: their functions take little time each, or charge for it themselves.
+UNMETERED: Final = frozenset({
+    "objects", "fuel", "codec", "decode", "copy", "arguments", "scheduler", "traces", "emit",
+    "slots", "parcel", "ends", "waiters", "channel", "select", "message", "mailbox", "process",
+    "funcs", "coroutines", "globals", "proxies", "boundary",
+})  # fmt: skip
 #: Prelude files that return a module of their own name.
 MODULE_FILES: Final = frozenset({"errors", "time", "json", "uuid"})
 
@@ -141,9 +148,9 @@ class Machine:
             bridge[name.encode()] = guarded(function, lambda: weak._limit_memory(0))
         shared[b"bridge"] = bridge
         shared[b"restore_limit"] = lambda: weak._limit_memory(weak._limit)
-        load = lua.execute(b"return load")
-        for name, code in _prelude():
-            exports = load(code, None, b"b")(shared)
+        load = lua.execute(_LOAD)
+        for name, code in _prelude(bool(fuel)):
+            exports = load(code, shared)
             if name in MODULE_FILES:
                 modules[name.encode()] = exports
             elif exports is not None:
@@ -235,23 +242,37 @@ end
 """
 
 
+#: Takes a file of the prelude, compiled, and the shared table; gives what the file returns.
+_LOAD: Final = b"""
+local load = load
+return function(code, S)
+  local main, counter, look = load(code, nil, "b")()
+  if counter then S.share(main, counter, look) end
+  return main(S)
+end
+"""
+
+
 @cache
-def _prelude() -> list[tuple[str, bytes]]:
-    """The prelude's files, compiled: loading them takes a tenth of the time of compiling them."""
+def _prelude(counting: bool) -> list[tuple[str, bytes]]:
+    """The prelude's files, compiled: loading them takes a tenth of the time of compiling them.
+
+    Each gives its main chunk, and of one that is metered the names of its counter and look.
+    """
     lua = LuaRuntime(encoding=None)
     dump = lua.execute(b"return string.dump")
     folder = resources.files("runtime.lua.prelude")
-    return [
-        (
-            name,
-            dump(
-                lua.compile(
-                    folder.joinpath(f"{name}.lua").read_bytes(), b"=perdure:" + name.encode()
-                )
-            ),
-        )
-        for name in PRELUDE
-    ]
+    files = []
+    for name in PRELUDE:
+        source = folder.joinpath(f"{name}.lua").read_bytes()
+        code = b"return function(...) %b\nend" % source
+        if counting and name not in UNMETERED:
+            text, counter, look = metered(source)
+            code = b"local %b,%b return function(...) %b\nend,'%b','%b'" % (
+                counter, look, text, counter, look,
+            )  # fmt: skip
+        files.append((name, dump(lua.compile(code, b"=perdure:" + name.encode()))))
+    return files
 
 
 def encode_map(values: Mapping[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
--- Library functions that take sizes from user code, with limits, since no hook reaches into C.
+-- Library functions that take sizes from user code, with limits, since nothing counts inside C.
 --
 -- Needs: objects. Returns {rep, concat, insert, remove, move, sort}: `rep` for `string`, the others for
 -- `table`. table.unpack needs none: C refuses more than a million results.

@@ -10,10 +10,10 @@ local S = ...
 local error, pairs, pcall = error, pairs, pcall
 local restore_limit = S.restore_limit
 
-local function settle(ok, cost, a, b)
+local function settle(ok, cost, a, b, c)
   restore_limit()
   S.charge(cost)
-  if ok then return a, b end
+  if ok then return a, b, c end
   return error(S.new_error(a, b), 0)
 end
 

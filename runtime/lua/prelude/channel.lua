@@ -29,6 +29,7 @@ local new_queue, push, pop, drop = S.new_waiters, S.push_waiter, S.pop_waiter, S
 local CAPACITY <const>, HEAD <const>, TAIL <const>, BUFFER <const> = 1, 2, 3, 4
 local STATE <const>, WAITING <const> = 5, 6
 local EXTERNAL <const>, OWNER <const>, HANDLE <const> = 7, 8, 9
+local HAND_OFF_COST <const> = 30 -- instructions
 local QUIET <const>, LONE <const>, RECEIVERS <const>, SENDERS <const>, CLOSED <const> = 0, 1, 2, 3, 4
 S.RECEIVERS, S.SENDERS = RECEIVERS, SENDERS
 
@@ -224,7 +225,10 @@ local function wait_to_send(slot, task, ch, value)
   if not ch[EXTERNAL] then S.count_blocked(slot) end
 end
 
+local left = 0 -- the counter of fuel.lua
+
 function methods.receive(handle)
+  left = left - HAND_OFF_COST
   if own[getmetatable(handle)] ~= "channel" then misuse(handle) end
   local ch = handle[CHANNEL]
   if ch[STATE] ~= QUIET or ch[HEAD] <= ch[TAIL] then
@@ -237,6 +241,7 @@ function methods.receive(handle)
 end
 
 function methods.send(handle, value)
+  left = left - HAND_OFF_COST
   if own[getmetatable(handle)] ~= "channel" then misuse(handle) end
   local ch = handle[CHANNEL]
   if try_send(ch, value) then return true end
@@ -249,6 +254,9 @@ function methods.close(handle)
   if own[getmetatable(handle)] ~= "channel" then misuse(handle) end
   S.close_channel(handle[CHANNEL])
 end
+
+S.share(methods.receive, "left")
+S.share(methods.send, "left")
 
 -- Waits for own tasks are no tail calls, so that these are found on the stack.
 S.waits[methods.send] = "waits to send on a channel"

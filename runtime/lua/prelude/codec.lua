@@ -7,7 +7,7 @@
 -- message, retryable, details, context, trace]; objects with `mt.__data` (see objects) travel as that data.
 -- Functions, coroutines, userdata and all other objects become nil, and so vanish from maps.
 --
--- Needs: objects, errors, payload_faults. Nothing here yields or runs code of users.
+-- Needs: objects, errors, payload_faults; S.charge at run time, if there. Nothing here yields or runs code of users.
 -- S.encode(v) -> bytes
 -- S.encode_args(n, ...) -> bytes   an array of exactly n elements, trailing nils included
 -- S.pack_args(...) -> bytes        the same with n = select("#", ...)
@@ -25,6 +25,8 @@ local math_type, utf8_len = math.type, utf8.len
 local next, rawget, rawlen, select, type = next, rawget, rawlen, select, type
 
 local MAX_DEPTH, MAX_VALUES = S.max_depth, S.max_values
+local MANY = 20 -- pieces from which on the work is charged, PIECE_COST instructions each
+local PIECE_COST = 10
 local KEEP_PIECES = 4096 -- a larger buffer is given back to the collector
 local ERROR_EXT = 1
 local SCALAR = { string = true, number = true, boolean = true }
@@ -365,6 +367,7 @@ local function finish()
     buf = {}
   end
   root = nil
+  if n > MANY and S.charge then S.charge(PIECE_COST * n) end
   return bytes
 end
 

@@ -1,6 +1,6 @@
 -- Copies of payloads, for sends within one VM.
 --
--- Needs: objects, errors, payload_faults. Nothing here yields or runs code of users.
+-- Needs: objects, errors, payload_faults; S.charge at run time, if there. Nothing here yields or runs code of users.
 -- S.copy(v) -> v   a table of its own with what would arrive if v were encoded and decoded (see codec).
 --     Errors are shared, since they cannot change. Raises what encoding v would raise.
 local S = ...
@@ -8,6 +8,8 @@ local own = S.own
 local getmetatable = debug.getmetatable
 local next, type = next, type
 
+local MANY <const> = 20 -- values from which on the work is charged
+local VALUE_COST <const> = 20 -- instructions
 local MAX_DEPTH, MAX_VALUES = S.max_depth, S.max_values
 local SCALAR = { string = true, number = true, boolean = true }
 
@@ -64,5 +66,6 @@ function S.copy(v)
   root, copied = v, 0
   v = copy(v, 0)
   root = nil
+  if copied > MANY and S.charge then S.charge(VALUE_COST * copied) end
   return v
 end

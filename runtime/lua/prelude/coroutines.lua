@@ -12,7 +12,7 @@ function S.pcall(f, ...) return passed(raw_xpcall(f, explain, ...)) end
 
 function S.xpcall(f, handler, ...)
   return passed(raw_xpcall(f, function(err)
-    -- Handlers run where the error was raised. For a kill that is inside the hook, where no hook can stop them.
+    -- Handlers run where the error was raised, and see it: a kill is not for them.
     if S.current.killed then return nil end
     return handler(explain(err))
   end, ...))

@@ -1,6 +1,6 @@
 -- The canonical value codec, reading side.
 --
--- Needs: objects, errors. Nothing here yields or runs code of users.
+-- Needs: objects, errors; S.charge at run time, if there. Nothing here yields or runs code of users.
 -- S.decode(bytes) -> v
 -- S.decode_args(bytes) -> ...      all elements of the array, trailing nils included
 -- Both raise an error of kind Invalid for bytes that are not of this codec.
@@ -11,6 +11,8 @@ local table_unpack = table.unpack
 local error, pairs, pcall, type = error, pairs, pcall, type
 
 local ERROR_EXT = 1
+local LONG = 200 -- bytes from which on the work is charged, BYTE_COST instructions each
+local BYTE_COST = 2
 
 -- What a first byte stands for is in one of three tables: a value of its own; a layout for string.unpack, for
 -- numbers and strings; or a reader(bytes, position) -> value, next position.
@@ -128,6 +130,7 @@ local function checked(reader, s)
 end
 
 function S.decode(s)
+  if #s > LONG and S.charge then S.charge(BYTE_COST * #s) end
   return (checked(get_all, s))
 end
 

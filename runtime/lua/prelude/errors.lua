@@ -63,7 +63,7 @@ local function trace(level)
   local info = getinfo(level, "Sln")
   while info and #lines <= MAX_FRAMES do
     if info.what ~= "C" and not find(info.source, "^=perdure:") then
-      local name = info.name or (info.what == "main" and "main chunk" or "?")
+      local name = info.name or (info.linedefined <= 1 and "main chunk" or "?")
       lines[#lines + 1] = info.short_src .. ":" .. info.currentline .. ": in " .. name
     end
     level = level + 1

@@ -1,40 +1,50 @@
 -- Fuel: how much a slot may run before it has to wait, and the end of one that runs on.
 --
--- A count hook on every coroutine charges the slot that runs. So do the making of a coroutine, the work that
--- library functions do in C (S.charge), and each second of wall clock that passes meanwhile, for what
--- neither sees. When the fuel of a turn is gone, or the VM holds more than S.memory_limit, the slot is killed:
--- slot.killed says why, and error(nil) unwinds it, again at every further hook. There is no sentinel for user code
--- to meet: whatever catches errors on its behalf looks at slot.killed first (S.passed).
+-- Code counts what it does by itself: what a user wrote is metered when it is compiled, and so are the files of the
+-- prelude whose work a user can make long (runtime/lua/metering.py). They lower one variable that all of the VM
+-- shares, and when LOOK_EVERY instructions are gone they call `look`, which charges the slot that runs. So do the
+-- making of a coroutine, the work that library functions do in C (S.charge), and each second of wall clock that
+-- passes meanwhile, for what neither sees. When the fuel of a turn is gone, or the VM holds more than
+-- S.memory_limit, the slot is killed: slot.killed says why, and error(nil) unwinds it, again at every place that
+-- counts. There is no sentinel for user code to meet: whatever catches errors on its behalf looks at slot.killed
+-- first (S.passed).
+--
+-- A count hook, which needs no metering, was here before. It makes the interpreter stop at every instruction of
+-- a coroutine: call-heavy code took two and a half times as long, a message half as long again.
 --
 -- S.busy is set by operations that touch more than the running slot. A kill that falls into one comes
--- right behind it.
+-- right behind it. What runs outside of coroutines, the scheduler and the boundary, is never killed.
 --
--- S.new_coroutine(f) -> thread      under the hook, charged to the running slot
+-- S.new_coroutine(f) -> thread      charged to the running slot
 -- S.charge(amount)                  charge the running slot `amount` instructions
+-- S.share(f, counter, look) -> f    let a metered function, in which they have these names, count with all others
 -- S.passed(ok, …) -> ok, …          the results of a pcall made for user code; raises a kill again
 local S = ...
 local create, running = coroutine.create, coroutine.running
-local sethook = debug.sethook
+local getupvalue, upvaluejoin = debug.getupvalue, debug.upvaluejoin
 local collectgarbage, error = collectgarbage, error
 local time = os.time
 
-local HOOK_EVERY <const> = 1000 -- instructions between two looks at the fuel
+local LOOK_EVERY <const> = 1000 -- instructions between two looks at the fuel
 local COROUTINE_COST <const> = 200
 local SECOND_COST <const> = 3000000 -- a busy VM makes fifty times as many instructions
 local OUT_OF_MEMORY <const> = "not enough memory" -- what Lua raises at the hard cap
 
 S.current = nil -- the slot that runs
 S.busy = false
-local FUEL = S.fuel -- instructions per turn of a slot; false: no hooks, no limits
+S.look_every = LOOK_EVERY
+local FUEL = S.fuel -- instructions per turn of a slot; false: nothing counts, no limits
 local LIMIT = S.memory_limit -- KB
 -- Garbage may go above the limit; what is alive may not. The gap keeps a VM that is nearly full from
--- collecting at every hook.
+-- collecting at every look.
 local COLLECT_AT = LIMIT + LIMIT // 8
 local second_cost = FUEL and (FUEL // 32 < SECOND_COST and FUEL // 32 or SECOND_COST)
-local second = 0 -- the wall clock at the last hook
+local second = 0 -- the wall clock at the last look
+local left = LOOK_EVERY -- instructions until the next look
 
 local function kill(slot, reason)
   slot.killed = slot.killed or reason
+  left = -1
   error(nil)
 end
 
@@ -49,31 +59,22 @@ local function is_full()
   return collectgarbage("count") > LIMIT
 end
 
-local hurried = false -- a coroutine whose hook fires at every instruction, to kill it as soon as S.busy is over
-
-local function hook()
-  local slot = S.current
-  if not slot then return end
-  if hurried then
-    if S.busy then return end
-    sethook(running(), hook, "", HOOK_EVERY)
-    hurried = false
-  else
-    slot.fuel = slot.fuel - HOOK_EVERY
-  end
+local function look()
+  local slot, used = S.current, LOOK_EVERY - left
+  local _, outside = running()
+  left = LOOK_EVERY
+  if not slot or outside then return end
+  slot.fuel = slot.fuel - used
   local now = time()
   if now ~= second then
     second = now
     slot.fuel = slot.fuel - second_cost
   end
   if S.busy then
-    if slot.killed or slot.fuel <= 0 then
-      hurried = true
-      sethook(running(), hook, "", 1)
-    end
+    if slot.killed or slot.fuel <= 0 then left = 0 end
     return
   end
-  if slot.killed then error(nil) end
+  if slot.killed then kill(slot) end
   if slot.fuel <= 0 then out_of_fuel(slot) end
   local due = slot.step_due
   if due and S.wall() > due then
@@ -89,21 +90,32 @@ local function hook()
 end
 
 function S.charge(amount)
-  local slot = S.current
-  if FUEL and slot then
-    local fuel = slot.fuel - amount
-    slot.fuel = fuel
-    if fuel <= 0 and not S.busy then out_of_fuel(slot) end
+  if FUEL then
+    left = left - amount
+    if left < 0 then look() end
   end
 end
 local charge = S.charge
 
+local function both() return left, look end
+
+function S.share(f, counter, name_of_look)
+  local i, name = 1, getupvalue(f, 1)
+  while name do
+    if name == counter then
+      upvaluejoin(f, i, both, 1)
+    elseif name == name_of_look then
+      upvaluejoin(f, i, both, 2)
+    end
+    i = i + 1
+    name = getupvalue(f, i)
+  end
+  return f
+end
+
 function S.new_coroutine(f)
   local co = create(f)
-  if FUEL then
-    charge(COROUTINE_COST)
-    sethook(co, hook, "", HOOK_EVERY)
-  end
+  charge(COROUTINE_COST)
   return co
 end
 

@@ -11,9 +11,13 @@ local S = ...
 local find, setmetatable, type = string.find, setmetatable, type
 local block, copy_values, new_slot, start_main = S.block, S.copy_values, S.new_slot, S.start_main
 
+local CALL_COST <const> = 200 -- instructions
 local MAX_DEPTH <const> = 200 -- calls within calls in one VM
 
+local left = 0 -- the counter of fuel.lua
+
 local function start_here(slot, waiter, proto, context, ...)
+  left = left - CALL_COST
   local count, values = copy_values(...)
   if not count then return nil, values end
   local depth = (slot.depth or 0) + 1
@@ -31,6 +35,8 @@ local function start_here(slot, waiter, proto, context, ...)
   start_main(child, values, count)
   return child
 end
+
+S.share(start_here, "left")
 
 local function check(where, id)
   if type(id) ~= "string" or not find(id, "^[^:]+:[^:]+$") then

@@ -125,12 +125,14 @@ end
 -- Code --------------------------------------------------------------------------------------------
 
 local MAX_PARTS <const> = 1000000
+local PART_COST <const> = 10 -- instructions
 local COMPILE_COST <const> = 4 -- instructions a byte
 
 -- The text that a function gives piece by piece.
 local function gather(pieces)
   local parts = {}
   for i = 1, MAX_PARTS do
+    S.charge(PART_COST)
     local part = pieces()
     if part == nil or part == "" then break end
     parts[i] = part
@@ -148,9 +150,9 @@ function S.loader(env)
     S.charge(COMPILE_COST * #chunk)
     local own_env = env
     if select("#", ...) > 0 then own_env = ... end
-    local f, err = S.load(chunk, raw_type(name) == "string" and name or chunk, false, own_env)
-    if not f then return nil, err end
-    return f
+    local compiled, err = S.compile(chunk, raw_type(name) == "string" and name or chunk, false)
+    if not compiled then return nil, err end
+    return compiled(own_env)
   end
 end
 

@@ -1,7 +1,7 @@
 -- The libraries string, table, math, utf8 and os of user code.
 --
 -- S.libraries serves functions and processes; S.durable_libraries workflows, where everything that differs
--- from run to run is gone. Work that C does out of sight of the hook is charged by size.
+-- from run to run is gone. Work that C does is charged by size.
 local S = ...
 local raw_type, raw_tostring, raw_next, error, select = type, tostring, next, error, select
 local find, format, gmatch, pack, sub = string.find, string.format, string.gmatch, string.pack, string.sub

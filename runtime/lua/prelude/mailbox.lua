@@ -17,6 +17,8 @@ local new_channel, handle_of, channel_of, feed = S.new_channel, S.handle_of, S.c
 local new_message = S.new_message
 local process = S.process
 
+local HAND_OVER_COST <const> = 100 -- instructions a message
+
 S.dropped = 0
 local SIZE <const>, POLICY <const> = S.inbox_size, S.inbox_policy
 
@@ -110,6 +112,7 @@ end
 local function hand_over_waiting(slot, topic)
   if slot.durable then return hand_over_unread(slot) end
   local waiting, count = S.drain(slot.inbox)
+  S.charge(HAND_OVER_COST * count)
   for i = 1, count do
     local own, from, payloads, value, is_table = S.message_parts(waiting[i])
     if own == topic then

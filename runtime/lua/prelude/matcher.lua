@@ -1,4 +1,4 @@
--- Lua's pattern matcher in Lua, so that the count hook can interrupt it: a port of `match` in lstrlib.c
+-- Lua's pattern matcher in Lua, so that it counts against the fuel: a port of `match` in lstrlib.c
 -- (Lua 5.4), function by function.
 --
 -- S.new_matcher(subject, pattern) -> m

@@ -1,4 +1,4 @@
--- How long the C matcher may take for a pattern: hooks cannot interrupt it, so the answer decides whether
+-- How long the C matcher may take for a pattern: nothing interrupts it, so the answer decides whether
 -- it may be used.
 --
 -- S.pattern_cost(pattern, n) -> steps in the worst case for a subject of n bytes, over all its starts;

@@ -1,5 +1,5 @@
 -- string.find, match, gmatch and gsub that cannot hang: a call that is cheap even in the worst case is
--- made to the C function, any other one to a matcher in Lua that the count hook can interrupt.
+-- made to the C function, any other one to a matcher in Lua that counts against the fuel.
 --
 -- Needs: matcher, pattern_cost. S.pattern_budget, steps, if set (tests: 0), replaces 1e7.
 -- Returns {find, match, gmatch, gsub}, which behave and fail as Lua's own do, and in two things better:

@@ -7,6 +7,8 @@ local next, select, type = next, select, type
 local slots, copy_payload, deliver, pid_of = S.slots, S.copy_payload, S.deliver, S.pid_of
 local process = S.process
 
+local SEND_COST <const> = 50 -- instructions
+
 process.event = { EXIT = "pid.exit", CANCEL = "pid.cancel", LINK_DOWN = "pid.link.down", OUTDATED = "pid.outdated" }
 
 function process.pid() return pid_of(S.current) end
@@ -29,7 +31,10 @@ end
 
 local PLAIN = { string = true, number = true, boolean = true }
 
+local left = 0 -- the counter of fuel.lua
+
 function process.send(dest, topic, ...)
+  left = left - SEND_COST
   local slot, target = S.current, slots[dest]
   if not target or not known[topic] then
     local wrong = check(dest, topic)
@@ -55,6 +60,7 @@ function process.send(dest, topic, ...)
   S.dispatch(slot, seq, dest, topic, args)
   return S.await(seq)
 end
+S.share(process.send, "left")
 
 function process.get_options()
   local slot = S.current

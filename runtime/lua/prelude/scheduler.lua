@@ -22,7 +22,7 @@
 local S = ...
 local close, resume, yield = coroutine.close, coroutine.resume, coroutine.yield
 local error, huge, unpack = error, math.huge, table.unpack
-local new_coroutine, FUEL = S.new_coroutine, S.fuel
+local new_coroutine, FUEL, LOOK_EVERY = S.new_coroutine, S.fuel, S.look_every
 
 local OUT_OF_MEMORY <const> = "not enough memory"
 local WEIGHT <const> = 500 -- instructions that count as one turn of a slice
@@ -128,7 +128,7 @@ local function failure(slot, co, value)
     slot.killed = slot.killed or "out of memory: its VM is full"
   elseif not slot.killed then
     value = S.to_error(S.explain(value, co), trace)
-    close(co) -- runs what is to be closed, still under the hook
+    close(co) -- runs what is to be closed, still on its fuel
   end
   if slot.overtime then return S.new_error("Timeout", slot.killed, nil, nil, nil, trace) end
   if slot.killed then return S.new_error("Internal", "process killed: " .. slot.killed, false, nil, nil, trace) end
@@ -179,6 +179,7 @@ end
 
 -- Run turns of a queue until it is empty or `budget` is spent; true when something is left. Every turn
 -- gets a ration of fuel if `ration`.
+local left = 0 -- the counter of fuel.lua
 local function run(queue, budget, ration)
   local batch, at, count = queue.batch, queue.at, queue.count
   while true do
@@ -193,7 +194,7 @@ local function run(queue, budget, ration)
     at = at + 4
     if not slot.dead then
       S.current, S.co = slot, co
-      if ration then slot.fuel = ration end
+      if ration then slot.fuel, left = ration, LOOK_EVERY end
       local ok, mark, wait, x, y = resume(co, a, b)
       if mark == BLOCK then wait(slot, co, x, y) end
       if spawned then
@@ -201,7 +202,7 @@ local function run(queue, budget, ration)
       elseif mark ~= BLOCK then
         task_over(slot, co, ok, mark, wait, x)
       end
-      if ration then budget = budget - (ration - slot.fuel) // WEIGHT end
+      if ration then budget = budget - (ration - slot.fuel + LOOK_EVERY - left) // WEIGHT end
     end
     budget = budget - 1
   end
@@ -209,6 +210,8 @@ local function run(queue, budget, ration)
   queue.batch, queue.at, queue.count = batch, at, count
   return at <= count
 end
+
+S.share(run, "left")
 
 function S.run_slice(budget) return run(ready, budget, FUEL) end
 

@@ -9,6 +9,7 @@ local try_send, try_receive, enqueue, withdraw = S.try_send, S.try_receive, S.en
 local channel_of, handle_of, is_external = S.channel_of, S.handle_of, S.is_external
 local RECEIVERS, SENDERS = S.RECEIVERS, S.SENDERS
 
+local CASE_COST <const> = 50 -- instructions
 local SIDE, CH, VALUE = {}, {}, {} -- private keys of a case
 local case_mt = S.own_type("case", {})
 
@@ -84,6 +85,7 @@ end
 
 function S.modules.channel.select(cases)
   local list = list_of(cases)
+  S.charge(CASE_COST * (1 + #list))
   local result = try(list)
   if not result then
     if rawget(cases, "default") then return { default = true, ok = true } end

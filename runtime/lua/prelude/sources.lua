@@ -11,7 +11,7 @@
 -- S.redefine(changed, gone)     changed: {[id] = definition}; gone: list of ids
 -- S.proto(id) -> the compiled definition of an entry, or nil, err      S.inline_proto(id)      S.kind_of(id)
 local S = ...
-local load, pairs, type, rawget, rawset, setmetatable = load, pairs, type, rawget, rawset, setmetatable
+local pairs, type, rawget, rawset, setmetatable = pairs, type, rawget, rawset, setmetatable
 local error, tostring, sort, concat = error, tostring, table.sort, table.concat
 local sub = string.sub
 
@@ -61,15 +61,8 @@ end
 -- Compile to a function (globals) -> main chunk, or nil and the compiler's message.
 local function compile(source, chunk)
   if sub(source, 1, 1) == "#" then source = "--" .. source end
-  -- Alone first: a source that closes our wrapper and opens its own would compile inside it.
-  local alone, err, plain = S.load(source, "@" .. chunk, true)
-  if not alone then return nil, err end
-  local wrapped, wrap_err =
-    load("return function(_ENV) return function(...) " .. plain .. "\nend end", "@" .. chunk, "t", {})
-  if not wrapped then return nil, wrap_err end
-  return wrapped()
+  return S.compile(source, "@" .. chunk, true)
 end
-S.compile = compile
 
 local import
 
