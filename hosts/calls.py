@@ -167,7 +167,7 @@ class Calls:
         patient: bool,
     ) -> Cancel:
         lock = threading.Lock()
-        state: dict[str, Any] = {"pid": None, "over": False, "cancelled": False}
+        state: dict[str, Any] = {"pid": None, "over": False, "cancelled": False, "why": "canceled"}
 
         def end(ok: bool, value: bytes) -> None:
             with lock:
@@ -180,9 +180,9 @@ class Calls:
             self._clients.forget(start["outcome"])
             done(ok, value)
 
-        def stop(verb: str = "terminate") -> None:
+        def stop(verb: str, reason: str | None = None) -> None:
             if state["pid"] is not None:
-                self._router.deliver(inputs.control(state["pid"], verb, "", None))
+                self._router.deliver(inputs.control(state["pid"], verb, "", reason))
 
         def started(ok: bool, value: bytes) -> None:
             if not ok:
@@ -192,13 +192,14 @@ class Calls:
             self._called(state["pid"], host, within)
             watch.started()
             if state["over"]:
-                stop()
+                stop("abandon", state["why"])
             elif state["cancelled"]:
                 stop("cancel")
 
         def give_up(error: PerdureError) -> None:
+            state["why"] = error.message
             end(False, encode(error))
-            stop()
+            stop("abandon", error.message)
 
         def cancel() -> None:
             if patient:

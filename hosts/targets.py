@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
 import importlib.util
 import pkgutil
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from runtime.config.problems import nearest
 from runtime.errors import Kind, PerdureError
 
 #: How many of the names that do exist an error lists.
@@ -81,6 +82,47 @@ def _current(name: str, folder: Path) -> ModuleType:
     return module
 
 
+@contextmanager
+def unless_refused(folder: Path) -> Iterator[None]:
+    """What the block imports of the modules in an application's folder stays, unless it raises.
+
+    What a module did outside of itself when it was imported cannot be undone.
+    """
+    before = _modules_in(folder)
+    try:
+        yield
+    except BaseException:
+        for name in _modules_in(folder).keys() - before.keys():
+            _put(name, None)
+        for name, module in before.items():
+            _put(name, module)
+        raise
+
+
+def _modules_in(folder: Path) -> dict[str, ModuleType]:
+    root = folder.resolve()
+    found = {}
+    for name, module in list(sys.modules.items()):
+        file = Path(getattr(module, "__file__", None) or "/").resolve()
+        if root in file.parents and "site-packages" not in file.parts:
+            found[name] = module
+    return found
+
+
+def _put(name: str, module: ModuleType | None) -> None:
+    """Have a module, or none, under a name, and in its package."""
+    package, _, own = name.rpartition(".")
+    parent = sys.modules.get(package)
+    if module is None:
+        sys.modules.pop(name, None)
+        if parent is not None:
+            vars(parent).pop(own, None)
+    else:
+        sys.modules[name] = module
+        if parent is not None:
+            vars(parent)[own] = module
+
+
 def _digest(file: Path) -> bytes:
     return hashlib.sha256(file.read_bytes()).digest()
 
@@ -134,8 +176,8 @@ def _callables(owner: Any) -> Iterable[str]:
 
 def _hint(name: str, existing: Iterable[str]) -> str:
     names = sorted(existing)
-    if near := difflib.get_close_matches(name, names, n=1):
-        return f'did you mean "{near[0]}"?'
+    if near := nearest(name, names):
+        return f'did you mean "{near}"?'
     if not names:
         return "there is nothing there to name"
     more = ", ..." if len(names) > _LISTED else ""

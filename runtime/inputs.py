@@ -74,7 +74,11 @@ def signal(pid: str, event: bytes) -> Input:
 def control(
     pid: str, verb: str, sender: str, reason: str | None, reply: ReplyTo | None = None
 ) -> Input:
-    """terminate, cancel, monitor, unmonitor, link or unlink on behalf of `sender`."""
+    """terminate, cancel, monitor, unmonitor, link or unlink on behalf of `sender`.
+
+    abandon: nobody wants the result any more, `reason` says why. Whoever listens to its events
+    gets a CANCEL and some seconds, anybody else ends at once.
+    """
     if reply is None:
         return ["control", pid, verb, sender, reason]
     return ["control", pid, verb, sender, reason, reply[0], reply[1]]

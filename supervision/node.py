@@ -89,6 +89,7 @@ class Node:
         functions: Callable[[Path, Timers], PythonFunctions] = PythonFunctions,
     ) -> None:
         self.warnings = loaded.warnings
+        self.overrides = loaded.overrides
         self.folder = folder
         self.timers = Timers(clock or SystemClock())
         self.router = Router(self.timers.clock)

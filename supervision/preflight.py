@@ -38,6 +38,9 @@ def preflight(
 ) -> Preflight:
     """Check that a registry can be run.
 
+    Importing Python code has effects, so on a node that runs it comes last, and not at all when
+    something else is wrong.
+
     Args:
         running: the Python functions that run now, by id.
         touched: ids of entries that differ from those that run; None: nothing runs.
@@ -47,6 +50,8 @@ def preflight(
     problems += _shared_journals(registry)
     problems += _shared_names(registry)
     functions: dict[str, PythonFunction] = {}
+    if problems and touched is not None:
+        return Preflight(problems, functions)
     for entry in registry.of_kind("function.python", "process.python"):
         if touched is not None and entry.id not in touched:
             functions[entry.id] = running[entry.id]

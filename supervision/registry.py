@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from hosts.functions import PythonFunction, PythonFunctions
+from hosts.targets import unless_refused
 from runtime.clock import Clock
 from runtime.config.changes import Changed, ChangeSet, change, differing
 from runtime.config.problems import ConfigurationError, Problem
@@ -131,8 +132,9 @@ class LiveRegistry:
                 )
             old = self._versions.state(current.id)
             changed = change(old.registry, changes.changes, self._folder, self._source)
-            new = self._prepared(old, changed)
-            self._deploy(old, new, changed.touched)
+            with unless_refused(self._python.folder):
+                new = self._prepared(old, changed)
+                self._deploy(old, new, changed.touched)
             self.warnings = changed.warnings
             return self._versions.add(new, self._clock.wall())
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from supervision.cli.main import main
 from supervision.node import Node
 from tests.cli_lab import HEAD, perdure, write
+from tests.process_lab import PATIENCE
 
 APP = {
     "app.yaml": HEAD
@@ -96,3 +97,18 @@ def test_what_is_wrong_is_told_and_changes_nothing(app: Path, tmp_path: Path) ->
     assert run(app, "rollback", "9").exit_code == 1
     assert run(app, "export", "--out", str(bad)).exit_code == 2
     assert len(lines(done(app, "versions", "--json"))) == 1
+
+
+def test_what_was_given_at_the_start_holds_for_applied_files(tmp_path: Path) -> None:
+    folder = write(tmp_path / "app", APP)
+    overrides = ("app:number:source=return 7", "app:main:meta.note=x")
+    with Node.from_path(folder, overrides) as node:
+        assert node.call("app:number", timeout=PATIENCE) == 7
+        new = write(tmp_path / "new", {"new.yaml": NEW, "number.lua": "return 2"})
+        done(folder, "apply", str(new))
+        assert node.call("app:number", timeout=PATIENCE) == 7
+        assert node.registry.get("app:main").meta == {"note": "x"}
+        changes = node.registry.changes()
+        changes.update({"id": "app:number", "data": {"source": "return 3"}})
+        node.registry.apply(changes)
+        assert node.call("app:number", timeout=PATIENCE) == 3

@@ -83,7 +83,7 @@ def page(tmp_path: Path) -> Path:
 
 
 def test_the_blocks_of_the_page_load_as_written(page: Path) -> None:
-    registry, warnings, folder = load(page)
+    registry, warnings, folder, _ = load(page)
     assert (warnings, folder) == ((), page)
     order = registry.get("app:order_processor")
     assert order.data == {
@@ -195,7 +195,7 @@ def test_a_lock_file_names_the_source_folder(tmp_path: Path) -> None:
             "other.yaml": HEAD + "- {name: unread, kind: process.host}",
         },
     )
-    registry, _, folder = load(tmp_path)
+    registry, _, folder, *_ = load(tmp_path)
     assert folder == tmp_path / "src"
     assert [each.id for each in registry.all()] == ["app:j"]
     assert registry.get("app:j").data["path"] == str(tmp_path / "data/j")
@@ -212,7 +212,7 @@ def test_other_yaml_and_hidden_folders_are_passed_over(tmp_path: Path) -> None:
             "kustomization.yaml": "namespace: prod\nresources: []\n",
         },
     )
-    registry, warnings, _ = loaded(tmp_path, "- {name: h, kind: process.host}")
+    registry, warnings, *_ = loaded(tmp_path, "- {name: h, kind: process.host}")
     assert [each.id for each in registry.all()] == ["app:h"]
     assert [str(each) for each in warnings] == [
         f"{tmp_path}/kustomization.yaml:1: passed over: it has a namespace and no entries;"
@@ -295,7 +295,7 @@ def test_fields_of_the_wippy_runtime_are_accepted_with_a_warning(tmp_path: Path)
     security: {actor: {id: x}}
 - {name: f, kind: function.lua, source: return 1, pool: {buffer: 3}, limits: {}}
 """
-    registry, warnings, _ = loaded(tmp_path, entries)
+    registry, warnings, *_ = loaded(tmp_path, entries)
     file = tmp_path / "app.yaml"
     assert [str(each) for each in warnings] == [
         f"{file}:8: app:h: lifecycle.security: it has no effect here",

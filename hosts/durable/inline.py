@@ -100,7 +100,7 @@ class InlineFunctions:
     def _give_up(self, number: int, error: PerdureError) -> None:
         call = self._calls.pop(number, None)
         if call is not None:
-            self.inputs.append(inputs.control(call.pid, "terminate", "", None))
+            self.inputs.append(inputs.control(call.pid, "abandon", "", error.message))
             call.done(False, encode(error))
 
     def lost(self, error: PerdureError) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from runtime.codec import decode_args, encode
 from runtime.config.problems import suggest
@@ -13,6 +13,9 @@ from runtime.errors import Kind, PerdureError
 from runtime.ids import EntryId
 from runtime.inputs import ReplyTo
 from runtime.routing.router import TRUE, Router
+
+#: How many of the variables that there are an error lists.
+_LISTED: Final = 20
 
 #: A value is text; what is not UTF-8 is bytes.
 Value = str | bytes
@@ -183,10 +186,17 @@ class Variables:
         variable = self._variables.get(name) if isinstance(name, str) else None
         if variable is None:
             shown = name if isinstance(name, str) else name.decode(errors="replace")
-            hint = suggest(shown, self._variables, "the variables are {}")
-            advice = hint or "add an entry of kind env.variable"
-            raise PerdureError(Kind.NOT_FOUND, f'there is no variable "{shown}"; {advice}')
+            hints = filter(None, (suggest(shown, self._variables), self._known()))
+            text = f'there is no variable "{shown}"; {" ".join(hints)}'
+            raise PerdureError(Kind.NOT_FOUND, text)
         return variable
+
+    def _known(self) -> str:
+        ids = sorted({each.id for each in self._variables.values()})
+        if not ids:
+            return "there are none: add an entry of kind env.variable"
+        more = f" and {len(ids) - _LISTED} more" if len(ids) > _LISTED else ""
+        return f"the variables are {', '.join(ids[:_LISTED])}{more}"
 
 
 def _storage(storage_id: str, registry: Registry, built: dict[str, Storage]) -> Storage:

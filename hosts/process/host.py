@@ -102,7 +102,7 @@ class ProcessHost:
         self._placement = Placement(self._worker_count, max_processes)
         self._python = PythonProcesses(
             self._vms.new_prefix(), self._python_targets, self._router, self._clients, self._calls,
-            self._timers.clock, self._inbox, self._ended, self._left,
+            self._timers, self._inbox, self._ended, self._left,
         )  # fmt: skip
         self._throttle = Throttle(timers.clock)
         self._stopping = threading.Event()

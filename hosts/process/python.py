@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from pykka._envelope import Envelope
 
@@ -25,9 +25,10 @@ from hosts.inbox import Inbox, Message
 from hosts.outcomes import encode_error
 from hosts.process.ties import Tie, tell_end, tie_of_start, tie_with
 from hosts.requests import Requests
+from hosts.timers import Timers
 from runtime import commands as c
+from runtime import inputs
 from runtime.api import CallScope
-from runtime.clock import Clock
 from runtime.codec import decode, decode_args, encode
 from runtime.errors import Kind, PerdureError
 from runtime.inbox import InboxLimit, inbox_full
@@ -35,6 +36,9 @@ from runtime.inputs import Input, StartOptions
 from runtime.routing.router import TRUE, Router, reply_of
 
 logger = logging.getLogger(__name__)
+
+#: Nanoseconds that one whose caller has ended has from its CANCEL to its end, as in Lua (ends.lua).
+_GRACE: Final = 10_000_000_000
 
 
 @dataclass(slots=True, eq=False)
@@ -64,7 +68,7 @@ class PythonProcesses:
         router: Router,
         clients: Clients,
         calls: Calls,
-        clock: Clock,
+        timers: Timers,
         limit: InboxLimit,
         on_ended: Callable[[c.Ended], None],
         on_left: Callable[[], None],
@@ -76,7 +80,8 @@ class PythonProcesses:
         self._router = router
         self._clients = clients
         self._calls = calls
-        self._clock = clock
+        self._timers = timers
+        self._clock = timers.clock
         self._limit = limit
         self._on_ended = on_ended
         self._on_left = on_left
@@ -207,9 +212,12 @@ class PythonProcesses:
         if verb == "terminate":
             error = PerdureError(Kind.CANCELED, "process terminated")
             self._end(slot, _ended(pid, None, error))
-        elif verb in ("cancel", "stop"):
+        elif verb in ("cancel", "stop", "abandon"):
             event = {"kind": "pid.cancel", "from": sender, "at": self._clock.wall()}
             self._tell(slot, {**event, "reason": reason})
+            if verb == "abandon":
+                end = inputs.control(pid, "terminate", "", None)
+                self._timers.add(self._clock.monotonic() + _GRACE, partial(self.post, end))
         elif verb != "probe":
             tie_with(slot.tie, verb, sender)
 

@@ -20,12 +20,14 @@ class Loaded(NamedTuple):
     """A configuration without problems.
 
     `warnings` name what was accepted and has no effect. `source_folder` (absolute) is where the
-    YAML is: the application's folder, or the one that its wippy.lock names.
+    YAML is: the application's folder, or the one that its wippy.lock names. `overrides` are in the
+    registry already.
     """
 
     registry: Registry
     warnings: tuple[Problem, ...]
     source_folder: Path
+    overrides: tuple[str, ...] = ()
 
 
 def load(
@@ -62,4 +64,4 @@ def load(
     findings.problems += family_problems(registry) + cycle_problems(registry)
     if findings.problems:
         raise ConfigurationError(findings.problems)
-    return Loaded(registry, tuple(sorted(findings.warnings)), source)
+    return Loaded(registry, tuple(sorted(findings.warnings)), source, tuple(overrides))

@@ -53,6 +53,12 @@ def apply_overrides(
     return result
 
 
+def concerning(overrides: Sequence[str], declarations: Iterable[Declaration]) -> list[str]:
+    """Those of the overrides that are for entries among these."""
+    ids = {str(each.id) for each in declarations}
+    return [each for each in overrides if each.partition("=")[0].rpartition(":")[0] in ids]
+
+
 def _with(body: Mapping[str, Located], path: Sequence[str], value: Located) -> dict[str, Located]:
     """`body` with the value at a path, making maps on the way; raises ValueError(message, hint)."""
     first, *rest = path

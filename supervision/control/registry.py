@@ -11,6 +11,7 @@ from runtime.config.changes import Change, ChangeSet, upserts
 from runtime.config.declarations import read_declarations
 from runtime.config.export import entry_fields, files
 from runtime.config.folder import yaml_files
+from runtime.config.overrides import apply_overrides, concerning
 from runtime.config.problems import ConfigurationError, Findings, Problem
 from runtime.config.versions import Version
 
@@ -45,6 +46,8 @@ def versions(node: Node) -> list[dict[str, Any]]:
 def apply(node: Node, paths: list[Any], delete: list[Any] | None = None) -> dict[str, Any]:
     """Bring in the entries of YAML files and of folders with them, and take entries out.
 
+    Fields that were overridden when the node was started are overridden in them, too.
+
     paths: absolute, as the node finds them.
     """
     base = node.registry.version().id
@@ -56,6 +59,8 @@ def apply(node: Node, paths: list[Any], delete: list[Any] | None = None) -> dict
             continue
         for file in yaml_files(path, findings) if path.is_dir() else [path]:
             declarations += read_declarations(file, os.environ, findings)
+    given = concerning(node.overrides, declarations)
+    declarations = apply_overrides(declarations, given, findings)
     if findings.problems:
         raise ConfigurationError(findings.problems)
     changes = upserts(node.registry.snapshot(base), declarations)

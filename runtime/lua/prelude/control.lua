@@ -1,4 +1,4 @@
--- terminate, cancel, monitor, unmonitor, link and unlink.
+-- terminate, cancel, abandon, monitor, unmonitor, link and unlink.
 --
 -- S.verbs[verb](slot, from, reason): what each does to a slot of this VM on behalf of `from`.
 -- S.link_from_start(slot, peer): a new slot is linked to `peer`, which may have ended meanwhile
@@ -15,6 +15,7 @@ function verbs.terminate(slot) S.finish(slot, false, S.new_error("Canceled", "pr
 function verbs.cancel(slot, from, reason)
   S.deliver_event(slot, { kind = "pid.cancel", from = from, at = S.now_of(slot), reason = reason })
 end
+function verbs.abandon(slot, _, reason) S.abandon(slot, S.new_error("Canceled", reason)) end
 -- The orderly end. One that never looked at its events would not see the CANCEL.
 local deaf = {} -- [slot] = true
 function verbs.stop(slot, from, reason)

@@ -4,6 +4,7 @@
 -- it called, of processes linked to it) are worked off one after the other, however long the chain is.
 --
 -- S.finish(slot, ok, value)     value is a result, or an error object; nothing happens to a dead slot
+-- S.abandon(slot, why)          nobody wants the result of a called slot any more; why: the error that it ends with
 -- S.signal(slot, event)         an exit or a broken link reaches the slot
 -- S.deliver_event               see mailbox.lua
 local S = ...
@@ -80,9 +81,10 @@ local function conclude(slot, ok, value)
   local caller, children = slot.caller, slot.children
   if children then
     local canceled = S.new_error("Canceled", "the caller of this function ended")
-    for child in pairs(children) do S.finish(child, false, canceled) end
+    for child in pairs(children) do S.abandon(child, canceled) end
   end
   if slot.subscriptions then S.close_subscriptions(slot) end
+  if slot.unread then S.log_unread(slot) end
   if caller then
     if caller.children then caller.children[slot] = nil end
     if slot.waiter and not caller.dead then S.resolve(caller, slot.waiter, ok, value) end
@@ -98,7 +100,7 @@ local function conclude(slot, ok, value)
   if slot.watchers or slot.links then notify(slot, ok, value) end
   -- Somebody may keep the slot for a while; nobody needs what was in it.
   slot.pending, slot.inbox, slot.events, slot.listeners = nil, nil, nil, nil
-  slot.main, slot.others, slot.inner, slot.env = nil, nil, nil, nil
+  slot.main, slot.others, slot.inner, slot.env, slot.unread = nil, nil, nil, nil, nil
   slot.children, slot.caller, slot.watchers, slot.links = nil, nil, nil, nil
 end
 
@@ -126,6 +128,26 @@ function S.finish(slot, ok, value)
   end
   queued, concluding = 0, false
   S.busy = was_busy
+end
+
+local GRACE <const> = 10000000000 -- ns that one which listens has from its CANCEL to its end
+
+-- One that runs in the VM of its caller goes on by itself; it counts as a process then.
+local function set_free(slot)
+  if not slot.caller then return end
+  if slot.caller.children then slot.caller.children[slot] = nil end
+  slot.caller, slot.waiter, slot.is_process = nil, nil, true
+  S.live = S.live + 1
+end
+
+function S.abandon(slot, why)
+  if slot.dead then return end
+  if not slot.listens then return S.finish(slot, false, why) end
+  set_free(slot)
+  S.deliver_event(slot, { kind = "pid.cancel", from = "", at = S.now_of(slot), reason = why:message() })
+  local pid, seq = S.pid_of(slot), S.next_seq(slot)
+  S.expect(slot, function() S.finish(slot, false, why) end, seq)
+  S.emit_timer(pid, seq, GRACE)
 end
 
 local function link_failed(event)

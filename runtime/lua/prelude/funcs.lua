@@ -2,7 +2,7 @@
 --
 -- An inline Lua function called by a function or process runs in a slot of its own in the caller's VM, and
 -- its end wakes the caller directly. Every other call is a command. A call that nobody wants any more, because it
--- was cancelled or its caller ended, ends with CANCELED.
+-- was cancelled or its caller ended, ends with CANCELED; what was called hears CANCEL, see S.abandon.
 --
 -- S.start_call(where, executor, done, id, …) -> cancel | nil, err     starts a call whose end the function
 --     done(ok, value) hears of. executor: nil, or fields context, options (tables)
@@ -70,7 +70,7 @@ function S.start_call(where, executor, done, id, ...)
   if not call then return nil, err end
   return function()
     if type(call) == "table" then
-      S.finish(call, false, S.new_error("Canceled", "canceled"))
+      S.abandon(call, S.new_error("Canceled", "canceled"))
     else
       S.emit_cancel_call(S.pid_of(slot), call)
     end

@@ -20,6 +20,7 @@
 --   caller, waiter   of a function called in this VM: the calling slot, and what of it waits
 --   children   [slot] = true: functions it calls in this VM
 --   subscriptions   [number] = state: see events.lua; or nil
+--   unread     failures of its futures: see future.lua; or nil
 --   terminal   arguments of the command line, or nil   reading     number of the request for a line, or nil
 --   durable    a workflow run, with now, started (ns), seed, info, values, versions and replaying besides
 --   machine    version of the machine that it began on; nil: this one

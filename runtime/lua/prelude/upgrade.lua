@@ -48,7 +48,8 @@ local function leave(slot)
   slot.dead = true
   local canceled = S.new_error("Canceled", "the caller of this function was upgraded")
   if slot.subscriptions then S.close_subscriptions(slot) end
-  for child in next, slot.children or {} do S.finish(child, false, canceled) end
+  if slot.unread then S.log_unread(slot) end
+  for child in next, slot.children or {} do S.abandon(child, canceled) end
   slot.pending, slot.inbox, slot.events, slot.listeners, slot.children = nil, nil, nil, nil, nil
   slot.killed = "upgraded"
   if isyieldable() then S.block(function() end) end
