@@ -1,0 +1,171 @@
+"""Activity round trips on a Temporal server: our worker beside a plain Python SDK worker.
+
+Both on one dev server, in one process, with workflows of the same shape, one after the other. The
+plain worker has no sandbox, as ours has none.
+
+    python -m benchmarks.temporal_host [--quick]     needs the extras temporal and test
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, TypeVar
+
+from rich.console import Console
+from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from benchmarks import nodes, report
+from benchmarks.figures import Benchmark, Figure, Goal, Round
+from benchmarks.peers.temporal_server import Trips, add
+from benchmarks.runner import run
+from supervision import Node
+from supervision.cli.temporal_dev import dev_server
+
+T = TypeVar("T")
+
+_APPLICATION: Final = """
+  - {{name: client, kind: temporal.client, address: "{address}"}}
+  - {{name: host, kind: temporal.worker, client: "bench:client", workers: 1}}
+  - {{name: add, kind: function.lua, source: "local a, b = ...; return a + b"}}
+  - name: trips
+    kind: workflow.lua
+    modules: [funcs]
+    source: |
+      local funcs = require("funcs")
+      local sum = 0
+      for _ = 1, ... do sum = assert(funcs.call("bench:add", sum, 1)) end
+      return sum
+"""
+
+IN_FLIGHT: Final = 20
+ACTIVITIES: Final = 5
+_QUEUE: Final = "plain"
+
+_RATE: Final = "round trips"
+_MS: Final = "one round trip"
+_PLAIN_RATE: Final = "plain SDK"
+_PLAIN_MS: Final = "plain SDK, one after the other"
+
+
+class _Plain:
+    """The plain worker and its client, on a loop of their own."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+
+@asynccontextmanager
+async def _worker(address: str) -> AsyncIterator[Client]:
+    client = await Client.connect(address)
+    async with Worker(
+        client,
+        task_queue=_QUEUE,
+        workflows=[Trips],
+        activities=[add],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    ):
+        yield client
+
+
+async def _together(count: int, one: Callable[[int], Awaitable[object]]) -> float:
+    """Round trips/s of so many workflows, IN_FLIGHT at a time."""
+    slots = asyncio.Semaphore(IN_FLIGHT)
+
+    async def limited(number: int) -> None:
+        async with slots:
+            await one(number)
+
+    begin = time.perf_counter()
+    await asyncio.gather(*(limited(number) for number in range(count)))
+    return count * ACTIVITIES / (time.perf_counter() - begin)
+
+
+class _Names:
+    count = 0
+
+    def next(self) -> str:
+        self.count += 1
+        return f"plain-{self.count}"
+
+
+@contextmanager
+def _prepare(size: int, folder: Path) -> Iterator[Callable[[], Round]]:
+    """Size: workflows in a round; a twentieth of as many k round trips one after the other."""
+    one_by_one, names = max(size // 2, 5), _Names()
+    with (
+        dev_server() as server,
+        nodes.running(folder, _APPLICATION.format(address=server.address)) as node,
+    ):
+        plain = _Plain()
+        worker = _worker(server.address)
+        client = plain.run(worker.__aenter__())
+
+        async def theirs(activities: int) -> None:
+            await client.execute_workflow(Trips.run, activities, id=names.next(), task_queue=_QUEUE)
+
+        async def ours(activities: int) -> None:
+            await asyncio.to_thread(_run, node, activities)
+
+        def one(work: Callable[[int], Coroutine[Any, Any, None]], count: int) -> float:
+            begin = time.perf_counter()
+            plain.run(work(count))
+            return (time.perf_counter() - begin) / count * 1e3
+
+        def measure() -> Round:
+            one(ours, 1), one(theirs, 1)
+            return {
+                _RATE: plain.run(_together(size, lambda _: ours(ACTIVITIES))),
+                _PLAIN_RATE: plain.run(_together(size, lambda _: theirs(ACTIVITIES))),
+                _MS: one(ours, one_by_one),
+                _PLAIN_MS: one(theirs, one_by_one),
+            }
+
+        try:
+            yield measure
+        finally:
+            plain.run(worker.__aexit__(None, None, None))
+            plain.close()
+
+
+def _run(node: Node, activities: int) -> None:
+    node.result(node.spawn("bench:trips", "bench:host", activities))
+
+
+TEMPORAL_HOST: Final = Benchmark(
+    "workflows on a Temporal server",
+    (
+        Figure(_RATE, "/s", _PLAIN_RATE, Goal(0.9, at_least=True)),
+        Figure(_MS, "ms", _PLAIN_MS, Goal(1.1, at_least=False)),
+    ),
+    full=100,
+    quick=4,
+    prepare=_prepare,
+    rounds=3,
+)
+
+
+def _main() -> None:
+    with TemporaryDirectory() as folder:
+        results = run(TEMPORAL_HOST, Path(folder), quick="--quick" in sys.argv)
+    Console().print(report.table(results, quick="--quick" in sys.argv))
+
+
+if __name__ == "__main__":
+    _main()
