@@ -59,16 +59,14 @@ def unit_of(journal: Journal, imported: Imported) -> tuple[int, Unit]:
 
 def _pend(execution: Execution, unit: Unit) -> None:
     """The rows by which a boot finds what an open run waits for."""
-    requests = execution.requests.values()
-    if (
-        execution.children
-        or execution.inherited
-        or any(each[0] == "child_requested" for each in requests)
-    ):
+    waits = [*execution.inherited, *(child.pid for child in execution.children.values())]
+    waits += [each[2] for each in execution.requests.values() if each[0] == "child_requested"]
+    if waits:
         raise PerdureError(
             Kind.CONFLICT,
-            f"{execution.row.workflow_id} waits for children, which belong to the journal that it "
-            "comes from: wait for their end, or end it, and export it again",
+            f"{execution.row.workflow_id} waits for children that report to it in the journal it "
+            f"comes from ({', '.join(waits)}): let them end there, or terminate them, and export "
+            "it again; nothing was imported",
         )
     run = execution.run
     for seq, activity in execution.activities.items():
