@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -33,6 +34,11 @@ UPGRADE_AFTER: Final = faults.declare("journal.upgrade.after")
 
 #: Bytes by which the data file must be able to grow, or its disk counts as full.
 ROOM: Final = 1 << 20
+
+#: Where in a meta page LMDB has the number of its transaction (struct MDB_meta, 64 bits).
+_META_TXNID: Final = 144
+#: Looks at the meta pages before they count as damaged.
+_LOOKS: Final = 3
 
 #: lmdb's handles of the databases, in the order of DATABASES; None for one that a journal of an
 #: older format, open to be read only, does not have.
@@ -99,6 +105,7 @@ def open_files(
             if is_new:
                 _create(env, path, databases)
             _check_length(env, path)
+            _check_transactions(env, path)
             return Opened(env, *_identify(env, path, databases, readonly), is_new)
         except BaseException:
             env.close()
@@ -156,6 +163,27 @@ def _check_length(env: lmdb.Environment, path: str) -> None:
     needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
     if (size := data_size(path)) < needed:
         raise corrupt(path, f"data.mdb was cut: it has {size} bytes of at least {needed}")
+
+
+def _check_transactions(env: lmdb.Environment, path: str) -> None:
+    """Refuse a file whose two meta pages are not of two transactions in a row.
+
+    LMDB takes the page with the higher number, and has no checksum for it: with a bit flipped in
+    the number it would go back to the state before the last transaction. The one flip by which the
+    older number becomes the next is not seen.
+    """
+    size = env.stat()["psize"]
+    for _ in range(_LOOKS):
+        with open(os.path.join(path, "data.mdb"), "rb", buffering=0) as file:
+            pages = file.read(2 * size)
+        numbers = [
+            int.from_bytes(pages[at + _META_TXNID : at + _META_TXNID + 8], sys.byteorder)
+            for at in (0, size)
+        ]
+        if abs(numbers[0] - numbers[1]) == 1 or numbers == [0, 0]:
+            return
+        # An owner may have written one of them while they were read.
+    raise corrupt(path, "its meta pages are damaged: transactions {} and {}".format(*numbers))
 
 
 def _identify(

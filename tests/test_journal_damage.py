@@ -13,7 +13,7 @@ import pytest
 from journal import keys
 from journal.databases import ACTIVITIES, HISTORY, IDS, META, READY, RUNS
 from journal.encoding import encode
-from journal.errors import BadRecordError
+from journal.errors import BadRecordError, JournalCorruptError
 from journal.journal import Journal
 from journal.unit import Unit
 from journal.verify import verify
@@ -210,3 +210,24 @@ def test_another_process_verifies_a_journal_that_is_in_use_and_has_grown(tmp_pat
         )
         assert (child.stdout, child.stderr) == ("[]\n", "")
         committed(journal, appending(1, ["still owned"]))
+
+
+def test_a_flip_in_the_number_of_a_transaction_takes_nobody_back_to_an_older_one(
+    path: Path,
+) -> None:
+    data = path / "data.mdb"
+    whole = data.read_bytes()
+    unseen = 0
+    for page in (0, 4096):
+        for bit in range(64):
+            hurt = bytearray(whole)
+            hurt[page + 144 + bit // 8] ^= 1 << bit % 8
+            data.write_bytes(hurt)
+            try:
+                Journal.open(path).close()
+            except JournalCorruptError as error:
+                assert "meta pages are damaged" in str(error) or "was cut" in str(error)  # noqa: PT017
+            else:
+                unseen += 1
+    # The one that makes the older number two higher, and so the next, looks like a sound file.
+    assert unseen <= 1

@@ -197,7 +197,7 @@ def test_an_open_run_moves_to_another_journal_and_goes_on(tmp_path: Path) -> Non
     exported(here, "parent", file)
     refused = perdure("journal", "import", file, "--app", there)
     assert refused.returncode == 1
-    assert "parent waits for children that report to it in the journal it comes from" in refused.stderr
+    assert "parent waits for children that report to it in the journal" in refused.stderr
     check_journal(there)
     with NodeProcess(there) as node:
         assert node.result(pids["waiting"]) == ["charge", "ann", True]
