@@ -169,8 +169,8 @@ def _check_transactions(env: lmdb.Environment, path: str) -> None:
     """Refuse a file whose two meta pages are not of two transactions in a row.
 
     LMDB takes the page with the higher number, and has no checksum for it: with a bit flipped in
-    the number it would go back to the state before the last transaction. The one flip by which the
-    older number becomes the next is not seen.
+    the number it would go back to the state before the last transaction. Not seen is the flip
+    by which the older number becomes two higher, or the newer two lower.
     """
     size = env.stat()["psize"]
     for _ in range(_LOOKS):

@@ -229,5 +229,5 @@ def test_a_flip_in_the_number_of_a_transaction_takes_nobody_back_to_an_older_one
                 assert "meta pages are damaged" in str(error) or "was cut" in str(error)  # noqa: PT017
             else:
                 unseen += 1
-    # The one that makes the older number two higher, and so the next, looks like a sound file.
-    assert unseen <= 1
+    # That which makes the older number two higher, or the newer two lower, looks like a sound file.
+    assert unseen <= 2
