@@ -154,6 +154,18 @@ ENTRIES: Final[dict[str, dict[str, Any]]] = {
         for _, each in ipairs(got) do each[3] = each[3] == process.pid() end
         return got
     """),
+    "joins": lua("workflow", """
+        local same = process.with_options({["workflow.id"] = "there"})
+        local pid = same:with_message("one", 1):spawn_monitored("app:collects", "app:workflows")
+        process.send(pid, "go")
+        local event = process.events():receive()
+        return {pid, event.kind, event.from == pid, event.result.value[1][2]}
+    """),
+    "refused": lua("workflow", """
+        local _, e = process.with_options({["workflow.id"] = "there",
+          ["workflow.id_conflict_policy"] = "fail"}):spawn("app:collects", "app:workflows")
+        return {e:kind(), e:details().pid}
+    """),
     "draws": lua("workflow", """
         local drawn = {uuid.v4(), crypto.random.bytes(40), math.random(1000000), uuid.v7()}
         time.sleep("50ms")
@@ -319,6 +331,12 @@ def test_children(node: Node) -> None:
     assert run(node, "family") == [[1, "two"], "Conflict", 1, "pid.exit", True, "three"]
     told = [["one", 1, True], ["two", 2, True], ["three", 3, True], ["go", False, True]]
     assert run(node, "tells_child") == told
+
+
+def test_a_child_that_is_there_already_is_joined(node: Node) -> None:
+    there = start(node, "collects", id="there")
+    assert run(node, "refused") == [Kind.ALREADY_EXISTS, there]
+    assert run(node, "joins") == [there, "pid.exit", True, 1]
 
 
 @pytest.mark.parametrize("policy", ["terminate", "request_cancel", "abandon"])

@@ -28,11 +28,16 @@ _BEATS: Final = 3
 Function = Callable[[Sequence[RawValue]], Awaitable[RawValue]]
 
 
-def activity_of(parts: Parts, ensure_attributes: Callable[..., Awaitable[None]]) -> Function:
+def activity_of(
+    parts: Parts,
+    ensure_attributes: Callable[..., Awaitable[None]],
+    ended: Callable[[str], Awaitable[tuple[bool, Any]]],
+) -> Function:
     """The activity of a worker.
 
     Args:
         ensure_attributes: sees to it that the namespace has search attributes of these types.
+        ended: how a workflow has ended, when it has.
     """
     node = parts.requests
 
@@ -46,10 +51,14 @@ def activity_of(parts: Parts, ensure_attributes: Callable[..., Awaitable[None]])
     async def attributes(args: Sequence[Any]) -> Any:
         await ensure_attributes(args[0])
 
+    async def wait(args: Sequence[Any]) -> Any:
+        return list(await beating(ended(args[0])))
+
     own: Mapping[str, Callable[[Sequence[Any]], Awaitable[Any]]] = {
         requests.BEGIN: begin,
         requests.NODE: ask_node,
         requests.ATTRIBUTES: attributes,
+        requests.WAIT: wait,
     }
 
     @activity.defn(dynamic=True)
@@ -142,10 +151,15 @@ async def beating(work: Awaitable[Any], details: Callable[[], tuple[Any, ...]] =
     timeout = activity.info().heartbeat_timeout
     task = asyncio.ensure_future(work)
     interval = None if timeout is None else timeout.total_seconds() / _BEATS
-    while not task.done():
-        await asyncio.wait({task}, timeout=interval)
-        if not task.done():
-            activity.heartbeat(*details())
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=interval)
+            if not task.done():
+                activity.heartbeat(*details())
+    except asyncio.CancelledError:
+        if asyncio.iscoroutine(work):
+            task.cancel()
+        raise
     return task.result()
 
 

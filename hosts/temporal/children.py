@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from temporalio import workflow
@@ -15,7 +15,7 @@ from temporalio.workflow import ParentClosePolicy
 from hosts.exits import exit_event
 from hosts.start_options import StartOptions, close_policy, start_options
 from hosts.temporal import headers as h
-from hosts.temporal import start
+from hosts.temporal import requests, start
 from hosts.temporal.failures import error_of
 from hosts.temporal.payloads import check_size, encoded, raw_args
 from runtime import commands as c
@@ -91,16 +91,49 @@ class Children:
                     **arguments,
                 )
         except WorkflowAlreadyStartedError:
-            run.refuse(command.seq, start.exists(pid, workflow_id, "running"))
+            fails = options.conflict == "fail" or options.error_when_started
+            if (
+                fails
+                or options.reuse != "allow_duplicate"
+                or not await self._join(workflow_id, command)
+            ):
+                run.refuse(command.seq, start.exists(pid, workflow_id, "running"))
+                return
+            if not command.flags:
+                # It is no child: its end is the business of those who ask for it.
+                run.answer(command.seq, True, encode(pid))
+                return
+            waiting = run.wait_long(requests.WAIT, [workflow_id], f"{command.seq}-end")
+            await self._end(command, pid, waiting, joined=True)
             return
         except FailureError as failed:
             run.refuse(command.seq, error_of(failed))
             return
-        by_exec = bool(command.flags & c.EXEC)
+        await self._end(command, pid, child, joined=False)
+
+    async def _join(self, workflow_id: str, command: c.Spawn) -> bool:
+        """Give the workflow that is there already its start messages; False when it is gone."""
+        handle = workflow.get_external_workflow_handle(workflow_id)
+        try:
+            with h.sending(h.headers_of({h.SENDER: self._run.pid})):
+                for topic, args in command.messages:
+                    await handle.signal(topic, args=raw_args(args))
+        except FailureError:
+            return False
+        return True
+
+    async def _end(
+        self, command: c.Spawn, pid: str, ended: Awaitable[RawValue], *, joined: bool
+    ) -> None:
+        """Answer, and tell the run of the end."""
+        run, by_exec = self._run, bool(command.flags & c.EXEC)
         if not by_exec:
             run.answer(command.seq, True, encode(pid))
         try:
-            ok, value = True, encoded(await child)
+            ok, value = True, encoded(await ended)
+            if joined:
+                ok, result = decode(value)
+                value = encode(result)
         except (FailureError, PerdureError) as failed:
             ok, value = False, encode(error_of(failed))
         if by_exec:

@@ -29,10 +29,10 @@ from hosts import effects
 from hosts.temporal import headers as h
 from hosts.temporal import requests, start
 from hosts.temporal.children import Children
-from hosts.temporal.failures import error_of, failure
+from hosts.temporal.failures import failure
 from hosts.temporal.parts import Parts
 from hosts.temporal.payloads import check_size, encoded, encoded_args, raw, raw_args
-from hosts.temporal.schedule import options_of, span, start_activity
+from hosts.temporal.schedule import options_of, outcome_of, span, start_activity
 from runtime import commands as c
 from runtime import inputs
 from runtime.codec import decode, encode, encode_args
@@ -44,7 +44,8 @@ from runtime.lua.machine import MACHINE_VERSION
 NIL: Final = encode(None)
 #: Timers of the server go by milliseconds, and none is shorter.
 _SHORTEST: Final = 0.001
-_DAY: Final = timedelta(days=1)
+#: For what may take as long as it likes.
+_LONG: Final = timedelta(days=3650)
 
 
 class Execution:
@@ -273,7 +274,7 @@ class Execution:
 
     def _called(self, seq: int, task: asyncio.Task[RawValue]) -> None:
         del self._calls[seq], self._call_ids[seq]
-        self.answer(seq, *_result(task))
+        self.answer(seq, *outcome_of(task))
 
     def _cancel_call(self, command: c.CancelCall) -> None:
         task = self._calls.get(command.seq)
@@ -336,15 +337,7 @@ class Execution:
         fields = [requests.written(command)]
         task: asyncio.Task[RawValue]
         if isinstance(command, c.Spawn) and command.flags & c.EXEC:
-            # As long as the process takes.
-            task = workflow.start_activity(
-                requests.NODE,
-                args=fields,
-                result_type=RawValue,
-                start_to_close_timeout=_DAY * 365,
-                heartbeat_timeout=span(self.parts.heartbeat),
-                activity_id=str(command.seq),
-            )
+            task = self.wait_long(requests.NODE, fields, str(command.seq))
         else:
             task = workflow.start_local_activity(
                 requests.NODE, args=fields, result_type=RawValue, **requests.TIMES
@@ -352,8 +345,22 @@ class Execution:
         self._keep(task)
         task.add_done_callback(partial(self._node_answered, command.seq))
 
+    def wait_long(
+        self, name: str, args: list[Any], activity_id: str
+    ) -> workflow.ActivityHandle[RawValue]:
+        """An activity of ours that takes as long as what it waits for."""
+        handle: workflow.ActivityHandle[RawValue] = workflow.start_activity(
+            name,
+            args=args,
+            result_type=RawValue,
+            start_to_close_timeout=_LONG,
+            heartbeat_timeout=span(self.parts.heartbeat),
+            activity_id=activity_id,
+        )
+        return handle
+
     def _node_answered(self, seq: int, task: asyncio.Task[RawValue]) -> None:
-        ok, value = _result(task)
+        ok, value = outcome_of(task)
         if ok:
             ok, answer = decode(value)
             value = encode(answer)
@@ -391,16 +398,3 @@ class Execution:
     def _log(self, command: c.Log) -> None:
         if not workflow.unsafe.is_replaying():
             effects.log(command)
-
-
-def _result(task: asyncio.Task[RawValue]) -> tuple[bool, bytes]:
-    """How a task of Temporal has ended: whether well, and its encoded value or error."""
-    if task.cancelled():
-        return False, encode(PerdureError(Kind.CANCELED, "canceled"))
-    failed = task.exception()
-    if failed is not None:
-        return False, encode(error_of(failed))
-    try:
-        return True, encoded(task.result())
-    except PerdureError as error:
-        return False, encode(error)

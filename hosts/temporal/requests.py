@@ -28,6 +28,8 @@ from runtime.routing.router import Router
 BEGIN: Final = "perdure.begin"
 NODE: Final = "perdure.node"
 ATTRIBUTES: Final = "perdure.attributes"
+#: Waits for the end of a workflow that is no child.
+WAIT: Final = "perdure.wait"
 #: Signal by which an event reaches a run, such as the end of a process that it has started.
 EVENT: Final = "@event"
 #: Signal ahead of a request to cancel a run: it brings the PID of who asks for that.

@@ -203,7 +203,7 @@ class Runs:
         self._parts.router.names.register(name, pid)
 
         async def release() -> None:
-            await self._end(workflow_id)
+            await self.ended(workflow_id)
             self._parts.router.names.release(pid)
 
         self._lanes.keep(release())
@@ -211,12 +211,12 @@ class Runs:
 
     async def result(self, workflow_id: str) -> bytes:
         """The result of a workflow, when it has ended. Raises the error that it ended with."""
-        ok, value = await self._end(workflow_id)
+        ok, value = await self.ended(workflow_id)
         if not ok:
             raise value
         return encode(value)
 
-    async def _end(self, workflow_id: str) -> tuple[bool, Any]:
+    async def ended(self, workflow_id: str) -> tuple[bool, Any]:
         """How a workflow has ended, when it has: a value, or a PerdureError."""
         try:
             return True, decode(encoded(await self._handle(workflow_id).result()))
@@ -234,7 +234,7 @@ class Runs:
             return
 
         async def wait() -> None:
-            ok, value = await self._end(workflow_id)
+            ok, value = await self.ended(workflow_id)
             self._parts.router.names.release(self._parts.pid(workflow_id))
             at = self._clock.wall()
             event = exit_event(self._parts.pid(workflow_id), at, ok, encode(value), linked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any, Final
 
@@ -12,10 +13,12 @@ from temporalio.workflow import ActivityCancellationType
 
 from hosts.activity_options import ActivityOptions, RetryPolicy, activity_options
 from hosts.temporal import headers as h
+from hosts.temporal.failures import error_of
 from hosts.temporal.parts import Parts
-from hosts.temporal.payloads import check_size, raw_args
+from hosts.temporal.payloads import check_size, encoded, raw_args
 from runtime import commands as c
-from runtime.codec import decode
+from runtime.codec import decode, encode
+from runtime.errors import Kind, PerdureError
 
 #: Among the error types of a policy: a failure of the function is the last word, and only an
 #: attempt that was lost with its worker is made again.
@@ -100,3 +103,16 @@ def start_activity(
             else ActivityCancellationType.TRY_CANCEL,
         )
     return handle
+
+
+def outcome_of(task: asyncio.Task[RawValue]) -> tuple[bool, bytes]:
+    """How a task of Temporal has ended: whether well, and its encoded value or error."""
+    if task.cancelled():
+        return False, encode(PerdureError(Kind.CANCELED, "canceled"))
+    failed = task.exception()
+    if failed is not None:
+        return False, encode(error_of(failed))
+    try:
+        return True, encoded(task.result())
+    except PerdureError as error:
+        return False, encode(error)

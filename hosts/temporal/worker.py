@@ -48,6 +48,9 @@ from runtime.routing.router import Router, SpawnRequest, key_of, reply_of
 logger = logging.getLogger(__name__)
 
 _IDS: Final = uuid.UUID("0f6f4a0e-6f2e-4f0b-9d55-1c9b8d3f7a42")
+#: Instructions of a step at most, whatever the entry says: half a second of the 2 that the SDK
+#: gives it.
+_FUEL: Final = 50_000_000
 #: Seconds that the look-up of a name at the server may take.
 _LOOK_UP: Final = 5.0
 
@@ -146,11 +149,13 @@ class TemporalWorker:
             **arguments(settings.options),
         }
         queue = self._queue_on(connection)
+        lanes = Lanes(self.id, connection, self._router)
+        runs = Runs(parts, connection, queue, lanes, self._timers.clock)
         worker = Worker(
             connection.opened(),
             task_queue=queue,
             workflows=[Run],
-            activities=[activity_of(parts, connection.ensure_attributes)],
+            activities=[activity_of(parts, connection.ensure_attributes, runs.ended)],
             interceptors=[PartsInterceptor(parts)],
             workflow_runner=UnsandboxedWorkflowRunner(),
             workflow_task_executor=executor,
@@ -158,8 +163,6 @@ class TemporalWorker:
         )
         polling = asyncio.get_running_loop().create_task(worker.run())
         polling.add_done_callback(partial(self._ended, vms, executor))
-        lanes = Lanes(self.id, connection, self._router)
-        runs = Runs(parts, connection, queue, lanes, self._timers.clock)
         return _Open(connection, parts, lanes, runs, worker, polling)
 
     def _ended(self, vms: RunVms, executor: ThreadPoolExecutor, task: asyncio.Task[None]) -> None:
@@ -205,8 +208,8 @@ class TemporalWorker:
         def make() -> Machine:
             machine = Machine(
                 self.id, f"{{{self.id}.functions-{index}|n", self._timers.clock,
-                fuel=self._settings.fuel, memory=self._settings.memory, payload_limit=LIMIT,
-                patched=workflow.patched,
+                fuel=min(self._settings.fuel or _FUEL, _FUEL), memory=self._settings.memory,
+                payload_limit=LIMIT, patched=workflow.patched,
             )  # fmt: skip
             machine.define(self._deployed.definitions)
             return machine
