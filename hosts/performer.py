@@ -78,7 +78,7 @@ class Performer:
                 # One command that we cannot perform must not take its batch along.
                 logger.exception("%s: cannot perform %r", self._name, command)
                 seq = getattr(command, "seq", None)
-                if seq is not None and not isinstance(command, c.Answer):
+                if seq is not None and not isinstance(command, (c.Answer, c.Result)):
                     failure = PerdureError(Kind.INTERNAL, f"{type(error).__name__}: {error}")
                     self._router.refuse((command.pid, seq), failure)
 

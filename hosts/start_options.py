@@ -68,6 +68,10 @@ class StartOptions(NamedTuple):
 
 def start_options(settings: Mapping[str, Any]) -> StartOptions:
     """Spawn options, by `workflow.*` or `temporal.workflow.*`. Raises PerdureError INVALID."""
+    return _read(settings) if settings else _NONE
+
+
+def _read(settings: Mapping[str, Any]) -> StartOptions:
     check_known(settings, "workflow.", _OPTIONS)
     policy = option(settings, "workflow.retry_policy")
     schedule = text_option(settings, "workflow.cron_schedule")
@@ -115,3 +119,6 @@ def _choice(settings: Mapping[str, Any], name: str, known: tuple[str, ...]) -> s
     if value not in known:
         raise PerdureError(Kind.INVALID, f'{name} "{value}" is none of {", ".join(known)}')
     return str(value)
+
+
+_NONE: Final = _read({})

@@ -10,11 +10,12 @@ LMDB itself has no checksums.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, Final
 from zlib import crc32
 
-from msgpack import ExtType, packb, unpackb
+from msgpack import ExtType, Packer, unpackb
 
 from journal.databases import DATABASES, Database
 from journal.errors import BadRecordError, UnitError
@@ -27,12 +28,31 @@ OVERHEAD: Final = 6
 _HEADER = bytes((FORMAT, SCHEMA))
 
 
+#: A packer keeps what its largest value took; one with more than this is not kept.
+_KEPT: Final = 1 << 20
+
+
+class _Packing(threading.local):
+    """A packer for each thread: to make one takes longer than to pack a record."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        self.pack: Callable[[Any], bytes] = Packer().pack
+
+
+_packing = _Packing()
+
+
 def pack(value: Any) -> bytes:
     """MessagePack of `value`; raises UnitError when it holds what MessagePack cannot carry."""
     try:
-        body: bytes = packb(value)
+        body = _packing.pack(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise UnitError(f"cannot write {_short(value)}: {error}") from error
+    if len(body) > _KEPT:
+        _packing.renew()
     return body
 
 

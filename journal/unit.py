@@ -64,6 +64,12 @@ class Unit:
         self.ops: list[Op] = []
         self.highest_run = 0
 
+    def join(self, other: Unit) -> None:
+        """Add the changes of another unit behind those of this one."""
+        self.ops += other.ops
+        if other.highest_run > self.highest_run:
+            self.highest_run = other.highest_run
+
     def append(self, run: int, records: Sequence[Sequence[Any]]) -> None:
         """Add records to the history of `run`; they are numbered on from its last one.
 

@@ -49,6 +49,16 @@ def start(pid: str | None, entry: str, args: bytes, options: StartOptions) -> In
     return ["start", pid, entry, args, options]
 
 
+def call(number: int, entry: str, args: bytes, context: bytes) -> Input:
+    """Call a function for a run; its end is the command Result of that number."""
+    return ["call", number, entry, args, context]
+
+
+def end_call(number: int, verb: str, reason: str | None = None) -> Input:
+    """cancel or abandon the call of that number, if it is under way."""
+    return ["end_call", number, verb, reason]
+
+
 def message(pid: str, topic: str, sender: str, args: bytes, reply: ReplyTo | None = None) -> Input:
     """A message; the reply says whether it found its process."""
     if reply is None:

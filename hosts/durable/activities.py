@@ -13,12 +13,13 @@ from hosts.activity_options import ActivityOptions, RetryPolicy, activity_option
 from hosts.calls import Calls
 from hosts.durable.attempts import Attempt, Key, check_id, result_record
 from hosts.durable.execution import Activity, Execution
-from hosts.durable.flight import Flight
+from hosts.durable.flights import Flight
 from hosts.durable.places import Places
 from hosts.durable.records import Record
 from hosts.limits import Limits
 from journal import faults
 from journal.unit import Unit
+from runtime import commands as c
 from runtime.codec import decode, encode
 from runtime.errors import Kind, PerdureError
 
@@ -66,27 +67,32 @@ class Activities:
         self._plain_of = self._deployed.registry
         self._on_end: dict[Key, Callable[[], None]] = {}
 
+    def call(self, execution: Execution, command: c.Call) -> None:
+        """Run the first attempt of an activity."""
+        self.schedule(execution, command.seq)
+
     def schedule(self, execution: Execution, seq: int) -> None:
         """Run the attempt that was just journaled, now or when there is room."""
-        activity = execution.activities.get(seq)
-        if activity is None:
+        activity, key = execution.activities.get(seq), (execution.run, seq)
+        if activity is None or key in self._under_way:
             return
-        key = (execution.run, seq)
         try:
             options = self._options(activity)
             check_id(execution, seq, options)
         except PerdureError as error:
             self._result(key, False, encode(error))
             return
+        if options.task_queue is None and self.places.take():
+            self._run(execution, activity, options, self.places.leave)
+            return
         now = self._shard.deadlines.monotonic()
         begin = partial(self._begin, key, activity.attempt, now)
         if options.task_queue is None:
-            at_once = self.places.take(partial(begin, self.places.leave))
+            self.places.wait(partial(begin, self.places.leave))
         else:
-            at_once = False
             self._borrow(options.task_queue, key, activity.attempt, begin)
         wait = _least(options.schedule_to_start, self._left(activity, options))
-        if not at_once and wait is not None:
+        if wait is not None:
             late = partial(self._shard.post, partial(self._too_late, key, activity.attempt))
             self._shard.deadlines.after(max(wait, 0), late)
 
@@ -107,7 +113,7 @@ class Activities:
         here = partial(self._shard.post, partial(begin, partial(post, places.leave)))
 
         def take() -> None:
-            places.take(here)
+            places.wait(here)
 
         post(take)
 
@@ -123,54 +129,71 @@ class Activities:
         if execution is None or not self._waits(key, attempt):
             leave()
             return
-        self._run(execution, key[1], leave, self._shard.deadlines.monotonic() - since)
+        waited = self._shard.deadlines.monotonic() - since
+        self._try_run(execution, execution.activities[key[1]], leave, waited)
 
     def _too_late(self, key: Key, attempt: int) -> None:
         if self._waits(key, attempt):
             text = f"activity {key[1]} had not begun in time: no place was free"
             self._result(key, False, encode(PerdureError(Kind.TIMEOUT, text, False)))
 
-    def _run(
-        self, execution: Execution, seq: int, leave: Callable[[], None], waited: int = 0
+    def _try_run(
+        self, execution: Execution, activity: Activity, leave: Callable[[], None], waited: int = 0
     ) -> None:
-        """Start an attempt that has a place."""
-        key, activity = (execution.run, seq), execution.activities[seq]
-        attempt = self._under_way[key] = Attempt(leave)
-        done = partial(self._done, key, attempt)
+        """Start an attempt that has a place, if its options are still right."""
         try:
             options = self._options(activity)
         except PerdureError as error:
-            done(False, encode(error))
-            return
-        _, _, target, args, _, context = activity.record
+            key = (execution.run, activity.record[1])
+            attempt = self._under_way[key] = Attempt(key, leave)
+            self._done(attempt, False, encode(error))
+        else:
+            self._run(execution, activity, options, leave, waited)
+
+    def _run(
+        self,
+        execution: Execution,
+        activity: Activity,
+        options: ActivityOptions,
+        leave: Callable[[], None],
+        waited: int = 0,
+    ) -> None:
+        """Start an attempt that has a place."""
+        _, seq, target, args, _, context = activity.record
+        key = (execution.run, seq)
+        attempt = self._under_way[key] = Attempt(key, leave)
+        done = partial(self._done, attempt)
         inherited = activity_context(
             context, f"{execution.row.run_id}/{seq}", activity.attempt, activity.details, options.id
         )
         left = self._left(activity, options)
+        patient = options.wait_for_cancellation
+        faults.point(ATTEMPT_BEFORE)
+        if self._is_inline(target):
+            # It begins at once, and beats by itself.
+            timeout = options.start_to_close
+            if left is not None:
+                timeout = max(min(timeout, left), 0)
+            attempt.cancel = self._shard.inline.start(
+                target, args, inherited, done, timeout, patient
+            )
+            return
+        to_start = options.schedule_to_start
         limits = Limits(
             None if left is None else max(left, 0),
-            None
-            if options.schedule_to_start is None
-            else max(options.schedule_to_start - waited, 0),
+            None if to_start is None else max(to_start - waited, 0),
             options.start_to_close,
             options.heartbeat,
         )
-        faults.point(ATTEMPT_BEFORE)
-        if self._is_inline(target):
-            cancel = self._shard.inline.start(
-                target, args, inherited, done, limits, options.wait_for_cancellation
-            )
-        else:
-            cancel = self._calls.attempt(
-                target,
-                args,
-                inherited,
-                lambda ok, value: self._shard.post(partial(done, ok, value)),
-                limits,
-                lambda details: self._beaten(key, attempt, details),
-                patient=options.wait_for_cancellation,
-            )
-        attempt.cancel = cancel
+        attempt.cancel = self._calls.attempt(
+            target,
+            args,
+            inherited,
+            lambda ok, value: self._shard.post(partial(done, ok, value)),
+            limits,
+            lambda details: self._beaten(key, attempt, details),
+            patient=patient,
+        )
 
     def _is_inline(self, target: str) -> bool:
         definition = self._deployed.definitions.get(target)
@@ -238,7 +261,8 @@ class Activities:
             attempt.unwritten = False
             self._keep(key, attempt, activity.details)
 
-    def _done(self, key: Key, attempt: Attempt, ok: bool, value: bytes) -> None:
+    def _done(self, attempt: Attempt, ok: bool, value: bytes) -> None:
+        key = attempt.key
         if self._under_way.get(key) is not attempt:
             return
         faults.point(ATTEMPT_AFTER)
@@ -299,7 +323,7 @@ class Activities:
     def _run_alone(self, execution: Execution, seq: int) -> None:
         if seq in execution.activities and (execution.run, seq) not in self._under_way:
             self.places.force()
-            self._run(execution, seq, self.places.leave)
+            self._try_run(execution, execution.activities[seq], self.places.leave)
 
     def rerun_alone(self, run: int, seq: int, on_end: Callable[[], None]) -> None:
         """Boot: run again what a crash interrupted; `on_end` is called once it is over."""
@@ -335,6 +359,10 @@ class Activities:
             unit.put_activity(run, seq, activity.row())
             self._shard.submit(unit, Flight(run))
 
+    def cancel_call(self, execution: Execution, command: c.CancelCall) -> None:
+        """The run no longer wants the result of a call."""
+        self.cancel(execution, command.seq)
+
     def cancel(self, execution: Execution, seq: int) -> None:
         """The run no longer wants the result."""
         attempt = self._under_way.get((execution.run, seq))
@@ -357,5 +385,7 @@ class Activities:
         self.places.clear()
 
 
-def _least(*values: int | None) -> int | None:
-    return min((each for each in values if each is not None), default=None)
+def _least(one: int | None, other: int | None) -> int | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from hosts.durable import keys, records
 from hosts.durable.execution import DEADLINE, is_exec
-from hosts.durable.flight import Flight
+from hosts.durable.flights import Flight
 from hosts.durable.outbox import RUN_UNIT
 from hosts.durable.records import Record
 from journal.unit import Unit
@@ -60,16 +59,9 @@ class Arrivals:
         record: Record = ["message", topic, sender, args]
         if known is not None:
             self.keys.add(known)
+            execution.effects.append(partial(self.keys.discard, known))
             record.append(known)
         self._shard.touch(execution, record, ack)
-
-    def on_disk(self, records: list[Record]) -> list[Callable[[], None]]:
-        """What to do once these input records are on disk."""
-        return [
-            partial(self.keys.discard, record[4])
-            for record in records
-            if record[0] == "message" and len(record) > 4
-        ]
 
     def control(
         self,

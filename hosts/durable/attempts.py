@@ -28,14 +28,16 @@ class Attempt:
     """An attempt that is under way.
 
     Attributes:
+        key: run and number of the activity.
         leave: gives its place back.
         writing: heartbeat details are on their way to the disk.
         unwritten: later details wait for these.
     """
 
-    __slots__ = ("cancel", "leave", "unwritten", "writing")
+    __slots__ = ("cancel", "key", "leave", "unwritten", "writing")
 
-    def __init__(self, leave: Callable[[], None]) -> None:
+    def __init__(self, key: Key, leave: Callable[[], None]) -> None:
+        self.key = key
         self.cancel: Cancel = _nothing
         self.leave = leave
         self.writing = False

@@ -56,7 +56,7 @@ class Cache:
         """Evict what is too much."""
         runs = self._shard.runs
         size = self._size()
-        evictable = runs.evictable(self._shard.settled)
+        evictable = runs.evictable(self._shard.flights.settled)
         surplus = (size - self._budget * _KEPT) / size
         count = min(len(evictable), int(len(runs) * surplus) + 1)
         leaving = nsmallest(count, evictable, key=lambda execution: execution.used)

@@ -118,7 +118,7 @@ class Chain:
         unit.append(execution.run, [started])
         execution.count([started])
         execution.waiting.append(started)
-        execution.used = shard.sent + 1
+        execution.used = shard.flights.sent + 1
         if not execution.dormant:
             unit.put_ready(execution.run)
             shard.wake(execution)
@@ -129,7 +129,7 @@ class Chain:
         own = [*page, *execution.waiting]
         found = [record[1] for record in own if record[0] == "started"]
         if not found:
-            self._shard.settle_journal()
+            self._shard.flights.wait()
             found = [next(self._shard.journal.pages(execution.run))[0][1][1]]
         started: dict[str, Any] = found[0]
         return started

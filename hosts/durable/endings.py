@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hosts.durable.execution import BEGIN, DEADLINE, Execution
-from hosts.durable.flight import Flight
+from hosts.durable.flights import Flight
 from hosts.durable.records import Record
 from hosts.effects import log_failure
 from hosts.throttle import Throttle
@@ -83,10 +83,11 @@ class Endings:
 
     def parked_by(self, execution: Execution, commands: list[c.Command]) -> str | None:
         """The failure in a step that parks its run (`on_error: suspend`), or None."""
-        failed = [each for each in commands if isinstance(each, c.Ended) and not each.ok]
-        if failed and self._shard.parts.option(execution.row.entry, "on_error") == "suspend":
-            return str(decode(failed[0].value))
-        return None
+        last = commands[-1] if commands else None
+        if not isinstance(last, c.Ended) or last.ok:
+            return None
+        on_error = self._shard.parts.option(execution.row.entry, "on_error")
+        return str(decode(last.value)) if on_error == "suspend" else None
 
     def end(
         self,
@@ -95,7 +96,7 @@ class Endings:
         unit: Unit,
         page: list[Record],
         consumed: list[Record],
-    ) -> list[Callable[[], None]]:
+    ) -> list[Callable[[], object]]:
         """The run's main returned, failed, or goes on as new: write it; returns the effects.
 
         Args:
@@ -124,7 +125,7 @@ class Endings:
         page: list[Record],
         consumed: list[Record],
         unread: Sequence[Sequence[Any]],
-    ) -> list[Callable[[], None]]:
+    ) -> list[Callable[[], object]]:
         """The run is over, and its children are told; what its rules say follows."""
         for record in self._shard.outbox.closes(execution):
             page.append(record)
@@ -139,7 +140,7 @@ class Endings:
         successor: Execution | None,
         unit: Unit,
         page: list[Record],
-    ) -> list[Callable[[], None]]:
+    ) -> list[Callable[[], object]]:
         row = execution.row._replace(status=end[0], ended_ns=self._shard.deadlines.wall())
         if successor is not None:
             end = [*end, successor.run, successor.row.run_id]
@@ -232,7 +233,7 @@ class Endings:
         # What was acknowledged belongs into the history, though nobody will read it.
         fresh = execution.fresh
         page: list[Record] = [*fresh, *because]
-        effects = self._shard.arrivals.on_disk(page)
+        effects = execution.effects
         consumed = [*execution.waiting, *fresh]
         if execution.starting:
             self._shard.beginnings.index(execution, unit)

@@ -5,6 +5,7 @@ The same bookkeeping serves a run that steps and one that is rebuilt from its hi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from hosts.durable import keys
@@ -77,7 +78,7 @@ class Execution:
         waiting: input records that are journaled, but no step has consumed.
         fresh: input records that are neither.
         unit: what goes to disk with the fresh inputs: index rows that they settle.
-        acks: replies owed once the fresh inputs are on disk.
+        acks, effects: replies owed, and what else is to be done, once the fresh inputs are on disk.
         rules: how it is timed and repeated.
         inherited: by PID, children that the run had before it was upgraded.
         used: number of the last unit of its shard that was about it; the least recently used run
@@ -85,9 +86,9 @@ class Execution:
     """
 
     __slots__ = (
-        "acks", "activities", "children", "context", "definition", "ended", "fresh", "inherited",
-        "length", "now", "pid", "requests", "row", "rules", "run", "size", "stale", "suspended",
-        "timers", "unit", "used", "waiting",
+        "acks", "activities", "children", "context", "definition", "effects", "ended", "fresh",
+        "inherited", "length", "now", "pid", "requests", "row", "rules", "run", "size", "stale",
+        "suspended", "timers", "unit", "used", "waiting",
     )  # fmt: skip
 
     def __init__(self, run: int, row: RunRow, pid: str) -> None:
@@ -108,6 +109,7 @@ class Execution:
         self.fresh: list[Record] = []
         self.unit = Unit()
         self.acks: list[Any] = []
+        self.effects: list[Callable[[], object]] = []
         self.suspended = row.status == "suspended"
         self.ended = False
         #: Its entry is `latest`, and has other code by now.
@@ -145,6 +147,14 @@ class Execution:
         for record in records:
             self.size += size_of(record)
 
+    def wants(self, command: c.Command) -> bool:
+        """Whether a command is still to be performed: an ended run has only what it asked of
+        others, and log lines."""
+        if not self.ended:
+            return True
+        seq = getattr(command, "seq", None)
+        return seq is None or seq in self.requests
+
     def expects(self, record: Record) -> bool:
         """Whether an answer is still wanted: the first one recorded wins."""
         kind, seq = record[0], record[1]
@@ -166,8 +176,8 @@ class Execution:
             self.unit.put_dedupe(record[4].encode(), True)
 
     def taken(self) -> None:
-        """The fresh inputs, the replies owed for them and their unit are on their way to disk."""
-        self.fresh, self.acks, self.unit = [], [], Unit()
+        """The fresh inputs, what is owed for them and their unit are on their way to disk."""
+        self.fresh, self.acks, self.effects, self.unit = [], [], [], Unit()
 
     def consume(self, record: Record, unit: Unit | None) -> None:
         """Note an input; index rows that it settles are deleted in `unit`."""

@@ -68,11 +68,19 @@ def start_input(pid: str, definition: str, started: dict[str, Any]) -> Input:
     return inputs.start(pid, definition, started["args"], options)
 
 
-def machine_input(pid: str, definition: str, record: Record) -> Input:
-    """The machine's input for any input record."""
-    if record[0] == "started":
-        return start_input(pid, definition, record[1])
-    return input_of(pid, record)
+def _machine_inputs(execution: Execution, consumed: list[Record]) -> list[Input]:
+    pid = execution.pid
+    if consumed and consumed[0][0] == "started":
+        begun = start_input(pid, execution.definition, consumed[0][1])
+        return [begun, *(input_of(pid, record) for record in consumed[1:])]
+    return [input_of(pid, record) for record in consumed]
+
+
+def live_step(execution: Execution) -> Input:
+    """The step that takes what a run has not consumed."""
+    consumed = execution.waiting + execution.fresh
+    given = _machine_inputs(execution, consumed)
+    return inputs.step(execution.pid, execution.now, None, given, execution.length, execution.size)
 
 
 def step_inputs(execution: Execution, steps: Sequence[Step]) -> list[Input]:
@@ -82,7 +90,7 @@ def step_inputs(execution: Execution, steps: Sequence[Step]) -> list[Input]:
             execution.pid,
             step.now,
             [(record[1], record[2]) for record in step.commands if record[0] == "value"],
-            [machine_input(execution.pid, execution.definition, each) for each in step.inputs],
+            _machine_inputs(execution, step.inputs),
             step.length,
             step.size,
         )

@@ -205,11 +205,11 @@ class WorkflowHost:
                 pending[run] = None
                 continue
             if seqs != [0]:
-                owner.post(partial(owner.resume_ended, run, run_row, seqs))
+                owner.post(partial(owner.resumption.ended, run, run_row, seqs))
         for run in pending:
             owner = self._owner_of(run)
             if owner is not None:
-                owner.post(partial(owner.resume, run))
+                owner.post(partial(owner.resumption.open, run))
         Recovery(interrupted, self._shards, self._timers).start()
 
     def _shard(self, index: int, parts: Parts, deadlines: Deadlines) -> Shard:

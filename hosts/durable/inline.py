@@ -7,13 +7,11 @@ turn, and its result goes to the disk together with the step that follows from i
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from hosts.calls import Calls, Cancel
 from hosts.clients import Done
-from hosts.limits import Limits
 from hosts.performer import Performer
 from hosts.timers import Timer, Timers
 from runtime import commands as c
@@ -25,19 +23,6 @@ from runtime.routing.router import Router, SpawnRequest
 
 if TYPE_CHECKING:
     from hosts.durable.shard import Shard
-
-#: Reply address of function slots: their results never leave the shard.
-_RESULTS: Final = "{results|inline}"
-
-
-class _Call:
-    __slots__ = ("done", "pid", "timeout", "timer")
-
-    def __init__(self, done: Done, pid: str, timeout: int | None) -> None:
-        self.done = done
-        self.pid = pid
-        self.timeout = timeout  #: nanoseconds
-        self.timer: Timer | None = None
 
 
 class InlineFunctions:
@@ -53,8 +38,10 @@ class InlineFunctions:
         self._shard = shard
         self._router = router
         self._timers = timers
-        self._calls: dict[int, _Call] = {}
-        self._fresh: list[int] = []
+        self._calls: dict[int, Done] = {}
+        #: Of those that began in this step: ns that they may take.
+        self._fresh: dict[int, int] = {}
+        self._limits: dict[int, Timer] = {}
         self._numbers = itertools.count(1)
         self._performer = Performer(
             host_id, router, calls, timers, self.deliver, lambda command: None
@@ -68,49 +55,47 @@ class InlineFunctions:
         args: bytes,
         context: bytes,
         done: Done,
-        limits: Limits,
+        timeout: int,
         patient: bool,
     ) -> Cancel:
         """Run a function at the next step of the machine; `done` hears its end once.
 
         Args:
-            limits: it begins at once, and beats by itself: `total` and `running` count.
+            timeout: nanoseconds.
             patient: as in `Calls.attempt`.
         """
-        timeout_ns = min(
-            (each for each in (limits.total, limits.running) if each is not None), default=None
-        )
         number = next(self._numbers)
-        pid = f"{{{self.id}|{number:#x}}}"
-        self._calls[number] = _Call(done, pid, timeout_ns)
-        self._fresh.append(number)
-        self.inputs.append(
-            inputs.start(pid, target, args, {"outcome": (_RESULTS, number), "context": context})
-        )
-        if patient:
-            return partial(self._ask_to_end, number)
-        canceled = PerdureError(Kind.CANCELED, "canceled")
-        return partial(self._give_up, number, canceled)
+        self._calls[number] = done
+        self._fresh[number] = timeout
+        self.inputs.append(inputs.call(number, target, args, context))
+        return partial(self._ask_to_end if patient else self._cancel, number)
 
     def _ask_to_end(self, number: int) -> None:
-        call = self._calls.get(number)
-        if call is not None:
-            self.inputs.append(inputs.control(call.pid, "cancel", "", None))
+        if number in self._calls:
+            self.inputs.append(inputs.end_call(number, "cancel"))
+
+    def _cancel(self, number: int) -> None:
+        self._give_up(number, PerdureError(Kind.CANCELED, "canceled"))
 
     def _give_up(self, number: int, error: PerdureError) -> None:
-        call = self._calls.pop(number, None)
-        if call is not None:
-            self.inputs.append(inputs.control(call.pid, "abandon", "", error.message))
-            call.done(False, encode(error))
+        if number in self._calls:
+            self.inputs.append(inputs.end_call(number, "abandon", error.message))
+            self._over(number, False, encode(error))
+
+    def _over(self, number: int, ok: bool, value: bytes) -> None:
+        done, limit = self._calls.pop(number, None), self._limits.pop(number, None)
+        if limit is not None:
+            self._timers.cancel(limit)
+        if done is not None:
+            done(ok, value)
 
     def lost(self, error: PerdureError) -> None:
         """The VM is gone with every function that ran in it."""
-        calls, self._calls = self._calls, {}
         self.inputs.clear()
         self._fresh.clear()
         self._performer.lost(f"{{{self.id}|")
-        for call in calls.values():
-            call.done(False, encode(error))
+        for number in list(self._calls):
+            self._over(number, False, encode(error))
 
     def take(self) -> list[Input]:
         """The inputs for the step that begins now."""
@@ -121,26 +106,20 @@ class InlineFunctions:
         """Handle what the function slots did in a step."""
         others: list[c.Command] = []
         for command in commands:
-            if isinstance(command, c.Answer) and command.pid == _RESULTS:
-                call = self._calls.pop(command.seq, None)
-                if call is not None:
-                    if call.timer is not None:
-                        self._timers.cancel(call.timer)
-                    call.done(command.ok, command.value)
+            if isinstance(command, c.Result):
+                self._over(command.number, command.ok, command.value)
             else:
                 others.append(command)
-        self._performer.perform(others)
+        if others:
+            self._performer.perform(others)
         # Most functions have ended in the step that they began in, and need no timer.
-        for number in self._fresh:
-            call = self._calls.get(number)
-            if call is not None and call.timeout is not None:
-                text = f"the function did not return within {call.timeout / 1e9:g}s"
-                give_up: Callable[[], None] = partial(
-                    self._give_up, number, PerdureError(Kind.TIMEOUT, text)
-                )
-                due = self._timers.clock.monotonic() + call.timeout
-                call.timer = self._timers.add(due, partial(self._shard.post, give_up))
-        self._fresh.clear()
+        fresh, self._fresh = self._fresh, {}
+        for number, timeout in fresh.items():
+            if number in self._calls:
+                text = f"the function did not return within {timeout / 1e9:g}s"
+                give_up = partial(self._give_up, number, PerdureError(Kind.TIMEOUT, text))
+                due = self._timers.clock.monotonic() + timeout
+                self._limits[number] = self._timers.add(due, partial(self._shard.post, give_up))
 
     # As a host
 

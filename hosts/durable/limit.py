@@ -27,13 +27,15 @@ class PayloadLimit(NamedTuple):
 
     def of_result(self, target: str, ok: bool, value: bytes) -> tuple[bool, bytes]:
         """The result of `target` as it may be recorded: itself, or the error for its size."""
-        error = self.refusal(f"the result of {target}", value)
-        return (ok, value) if error is None else (False, encode(error))
+        if not 0 < self.size < len(value):
+            return ok, value
+        return False, encode(self._refusal(f"the result of {target}", value))
 
     def refusal(self, what: str, payload: bytes) -> PerdureError | None:
         """The error for a payload that is too large: INVALID, not to be retried."""
-        if not 0 < self.size < len(payload):
-            return None
+        return self._refusal(what, payload) if 0 < self.size < len(payload) else None
+
+    def _refusal(self, what: str, payload: bytes) -> PerdureError:
         return PerdureError(
             Kind.INVALID,
             f"{what}: {len(payload)} bytes are more than the payload_limit of {self.journal}, "

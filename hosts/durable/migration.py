@@ -14,7 +14,7 @@ from hosts import sources
 from hosts.durable import replay
 from hosts.durable.code import source_of
 from hosts.durable.execution import Execution
-from hosts.durable.flight import Flight
+from hosts.durable.flights import Flight
 from hosts.durable.history import Mismatch
 from hosts.durable.records import Record
 from journal.records import RunRow
@@ -61,7 +61,7 @@ class Migration:
             try:
                 moved, why = self._try(run, row)
             except OutOfMemoryError as error:
-                self._shard.vm_lost(error)
+                self._shard.losses.vm(error)
                 why = error
             if why is not None:
                 self._answer(reply, str(why))

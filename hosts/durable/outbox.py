@@ -111,12 +111,13 @@ class Outbox:
         item.append((self._shard.journal.journal_id, run, seq))
         self._shard.parts.router.deliver(item)
 
-    def silent(self, command: c.Command) -> None:
-        """Do what leaves no trace in the history."""
-        if isinstance(command, c.Log):
-            effects.log(command)
-        elif isinstance(command, c.Tell):
-            effects.tell(self._shard.parts.router, command)
+    def log(self, execution: Execution, command: c.Log) -> None:
+        """A line for the log; it leaves no trace in the history."""
+        effects.log(command)
+
+    def tell(self, execution: Execution, command: c.Tell) -> None:
+        """Tell a module what leaves no trace in the history."""
+        effects.tell(self._shard.parts.router, command)
 
     def answer_record(self, request: Record, seq: int, ok: bool, value: bytes) -> Record:
         """The record of the answer to a request."""

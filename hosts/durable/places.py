@@ -21,20 +21,23 @@ class Places:
         self.held = False
         self._calling = False
 
-    def take(self, begin: Callable[[], None]) -> bool:
-        """Call `begin` when there is a place, which it gives back by `leave`; true if at once."""
+    def take(self) -> bool:
+        """Take a place, to be given back by `leave`; false when there is none, or others wait."""
         if self.held or self._waiting or self._taken >= self._limit:
-            self._waiting.append(begin)
-            self._next()
             return False
         self._taken += 1
-        begin()
         return True
+
+    def wait(self, begin: Callable[[], None]) -> None:
+        """Call `begin` when there is a place, which it gives back by `leave`."""
+        self._waiting.append(begin)
+        self._next()
 
     def leave(self) -> None:
         """A place is free."""
         self._taken -= 1
-        self._next()
+        if self._waiting:
+            self._next()
 
     def force(self) -> None:
         """Take a place whether or not there is one."""

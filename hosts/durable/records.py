@@ -60,11 +60,18 @@ END_RECORDS: Final = frozenset(
 _IMPOSED: Final = frozenset({"terminated", "timed_out"})
 
 
-def record_of(command: c.Command) -> Record | None:
-    """The record of a command, or None for one that leaves no trace (a log line)."""
+def issued_by(command: c.Command) -> Record | None:
+    """The record of a command that a run goes on after, or None for one that leaves no trace (a
+    log line), or is its end."""
     kind = COMMAND_RECORDS.get(type(command))
-    if kind is not None:
-        return [kind, *command[1:]]
+    return None if kind is None else [kind, *command[1:]]
+
+
+def record_of(command: c.Command) -> Record | None:
+    """The record of any command, or None for one that leaves no trace."""
+    issued = issued_by(command)
+    if issued is not None:
+        return issued
     if isinstance(command, c.Ended):
         return ["completed" if command.ok else "failed", command.value]
     if isinstance(command, c.Upgrade):

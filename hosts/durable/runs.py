@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hosts.durable import replay
 from hosts.durable.execution import Execution
-from hosts.durable.flight import Flight
+from hosts.durable.flights import Flight
 from hosts.durable.records import NIL, Record
 from journal.errors import BadRecordError
 from journal.records import RunRow
@@ -78,7 +78,7 @@ class Runs:
         """Hold a run in memory."""
         self._by_id[execution.row.workflow_id] = execution
         self._by_run[execution.run] = execution
-        execution.used = self._shard.sent
+        execution.used = self._shard.flights.sent
 
     def holds(self, execution: Execution) -> bool:
         """Whether a run is in memory as this."""
@@ -122,7 +122,7 @@ class Runs:
         except BadRecordError as error:
             return self._quarantine(execution, error)
         except OutOfMemoryError as error:
-            self._shard.vm_lost(error)
+            self._shard.losses.vm(error)
             execution = self.at_rest(run, row)
             self.keep(execution)
             problem = f"its replay fills the VM ({error}): raise limits.memory"
@@ -263,8 +263,9 @@ class Runs:
     def rebuild(self, execution: Execution, load: Callable[[int, RunRow], Execution]) -> Execution:
         """The run as `load` makes it from the journal, with the inputs that are not written yet."""
         fresh, acks, unit = execution.fresh, execution.acks, execution.unit
+        effects = execution.effects
         execution.taken()
-        self._shard.settle_all()
+        self._shard.flights.settle_all()
         self._shard.machine.step([inputs.drop(execution.pid)], 0)
         self.forget(execution)
         row = self._journal.run(execution.run)
@@ -273,6 +274,7 @@ class Runs:
         for record in fresh:
             renewed.consume(record, None)
         renewed.fresh, renewed.acks, renewed.unit = fresh, acks, unit
+        renewed.effects = effects
         if fresh:
             self._shard.wake(renewed)
         return renewed

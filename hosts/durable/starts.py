@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from hosts import cron
 from hosts.durable import keys
 from hosts.durable.beginnings import Beginning
 from hosts.durable.execution import Execution
-from hosts.durable.flight import Flight
+from hosts.durable.flights import Flight
 from hosts.durable.records import Record
 from hosts.start_options import StartOptions
 from journal.unit import Unit
@@ -47,8 +46,8 @@ class Starts:
         if (joined := self._joined(request)) is not None:
             self._joined_before(request, pid, joined)
             return
-        current = self._shard.runs.find(workflow_id)
         row = self._shard.runs.row_of(workflow_id)
+        current = self._shard.runs.find(workflow_id) if row and row.is_open else None
         if row and parent is not None and (row.parent, row.parent_seq) == parent[1:]:
             # Asked for before a crash: it is there.
             acks = [(reply, encode(pid))] if reply is not None else []
@@ -100,6 +99,7 @@ class Starts:
         if request.key is not None:
             record[1]["key"] = request.key
             self.keys[request.key] = workflow_id
+            execution.effects.append(partial(self.keys.pop, request.key, None))
             self._remember(request.key, workflow_id, execution.unit)
         execution.fresh.append(record)
         if reply is not None:
@@ -167,15 +167,6 @@ class Starts:
 
     def _pid(self, workflow_id: str) -> str:
         return f"{{{self._shard.parts.host_id}|{workflow_id}}}"
-
-    def on_disk(self, records: list[Record]) -> list[Callable[[], None]]:
-        """What to do once these input records are on disk."""
-        if records and records[0][0] == "started" and "key" in records[0][1]:
-            return [partial(self._on_disk, records[0][1]["key"])]
-        return []
-
-    def _on_disk(self, key: str) -> None:
-        self.keys.pop(key, None)
 
     def _started_for(self, key: str) -> str | None:
         """The workflow id that was started for an idempotency key, None when none was."""

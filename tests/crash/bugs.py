@@ -52,9 +52,8 @@ def _effect_before_commit() -> None:
 
     def submit(self: Any, unit: Any, flight: Any = None) -> None:
         if flight is not None:
-            for effect in flight.effects:
-                effect()
-            flight.effects.clear()
+            self._committed(flight)
+            flight = flight._replace(acks=(), commands=(), effects=())
         sound(self, unit, flight)
 
     _replace(Shard, "submit", submit)
@@ -121,10 +120,10 @@ def _first_result_wins_dropped() -> None:
 
 
 def _outbox_not_resumed() -> None:
-    from hosts.durable.shard import Shard
+    from hosts.durable.resumption import Resumption
 
-    _replace(Shard, "resume", lambda self, run: None)
-    _replace(Shard, "resume_ended", lambda self, run, row, seqs: None)
+    _replace(Resumption, "open", lambda self, run: None)
+    _replace(Resumption, "ended", lambda self, run, row, seqs: None)
 
 
 def _attempt_not_counted() -> None:
@@ -156,16 +155,15 @@ def _checksum_ignored() -> None:
 def _replay_with_effects() -> None:
     from hosts.durable.runs import Runs
 
-    sound = Runs.find_run
+    sound = Runs.load
 
-    def find_run(self: Any, run: int) -> Any:
-        execution = sound(self, run)
-        if execution is not None:
-            for seq in list(execution.activities):
-                self._shard.activities.schedule(execution, seq)
+    def load(self: Any, run: int, row: Any) -> Any:
+        execution = sound(self, run, row)
+        for seq in list(execution.activities):
+            self._shard.activities._run_alone(execution, seq)
         return execution
 
-    _replace(Runs, "find_run", find_run)
+    _replace(Runs, "load", load)
 
 
 _PROMISE: Final = "tests/test_promise_"

@@ -1,7 +1,6 @@
 -- How the prelude looks at the arguments that user code gives it, and says what is wrong with them.
 local S = ...
 local type, tostring, error, pcall, select = type, tostring, error, pcall, select
-local table_pack = table.pack
 local format, sub = string.format, string.sub
 
 -- A value as an error message shows it: short, and without addresses.
@@ -46,12 +45,6 @@ function S.try_copy(value) return try(S.copy, value) end
 
 -- The values as the bytes of an argument list; nil, err for what cannot be sent.
 function S.try_encode_values(...) return try(S.pack_args, ...) end
-
--- The list and its length that argument bytes hold.
-function S.decode_list(bytes)
-  local values = table_pack(S.decode_args(bytes))
-  return values, values.n
-end
 
 local function is_plain_table(value) return type(value) == "table" and not S.own_name(value) end
 

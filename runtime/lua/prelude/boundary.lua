@@ -36,8 +36,8 @@ function inputs.start(pid, entry, args, options)
     if outcome then S.emit_answer(outcome[1], outcome[2], false, err) end
     return reply(to[1], to[2], false, err)
   end
-  local context = options.context and decode(options.context) or nil
-  local slot = S.new_slot(proto, pid or S.new_pid(), context, options.parent or "", options.durable)
+  local slot = S.new_slot(proto, pid or S.new_pid(), nil, options.parent or "", options.durable)
+  slot.inherited = options.context
   slot.is_process, slot.named = options.process, options.named
   if slot.is_process then S.live = S.live + 1 end
   slot.outcome, slot.terminal = outcome, options.terminal
@@ -63,6 +63,22 @@ function inputs.start(pid, entry, args, options)
   slot.up = options.up
   S.tell_up(slot)
   reply(to[1], to[2], true, slot.pid)
+end
+
+-- A function that a run calls: it has no PID unless it asks for one, and its end is a `result` of this number.
+function inputs.call(number, entry, args, context)
+  local proto, err = S.proto(entry)
+  if not proto then return S.emit_result(number, false, err) end
+  local slot = S.new_slot(proto, nil, nil, "")
+  slot.inherited, slot.number = context, number
+  S.calls[number] = slot
+  S.start_main(slot, S.decode_list(args))
+end
+
+-- verb: cancel or abandon
+function inputs.end_call(number, verb, reason)
+  local slot = S.calls[number]
+  if slot then S.verbs[verb](slot, "", reason) end
 end
 
 function inputs.message(pid, topic, from, args, reply_pid, reply_seq)

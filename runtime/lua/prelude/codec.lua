@@ -372,6 +372,14 @@ local function finish()
 end
 
 function S.encode(v)
+  local kind = type(v)
+  if kind == "string" then
+    return enc_str(v)
+  elseif kind == "number" then
+    return math_type(v) == "integer" and (small[v] or enc_int(v)) or pack(">Bd", 0xcb, v)
+  elseif kind ~= "table" then
+    return kind == "boolean" and (v and "\xc3" or "\xc2") or "\xc0"
+  end
   root, n = v, 0
   put(v, 0)
   return finish()

@@ -3,7 +3,8 @@
 -- Needs: objects, errors; S.charge at run time, if there. Nothing here yields or runs code of users.
 -- S.decode(bytes) -> v
 -- S.decode_args(bytes) -> ...      all elements of the array, trailing nils included
--- Both raise an error of kind Invalid for bytes that are not of this codec.
+-- S.decode_list(bytes) -> t, n     the same as a list and its length, which is t.n too
+-- All raise an error of kind Invalid for bytes that are not of this codec.
 local S = ...
 local new_error, invalid = S.new_error, S.invalid
 local byte, unpack = string.byte, string.unpack
@@ -151,6 +152,11 @@ local function get_args(s)
   end
   t.n = size
   return t
+end
+
+function S.decode_list(s)
+  local t = checked(get_args, s)
+  return t, t.n
 end
 
 function S.decode_args(s)

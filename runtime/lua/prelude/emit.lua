@@ -41,7 +41,7 @@ local function optional_str(text) return text and str(text) or NIL end
 local H = {}
 for n = 2, 12 do H[n] = header(n) end
 local O = {}
-for op in ("parcel call cancel_call timer cancel_timer send spawn control name ask tell value attributes log signal answer ended place dead_letter upgrade"):gmatch("%S+") do
+for op in ("parcel call cancel_call timer cancel_timer result send spawn control name ask tell value attributes log signal answer ended place dead_letter upgrade"):gmatch("%S+") do
   O[op] = str(op)
 end
 
@@ -73,6 +73,10 @@ end
 
 function S.emit_call(pid, seq, target, args, options, context)
   add(H[7] .. O.call .. str(pid) .. int(seq) .. str(target) .. bin(args) .. optional_bin(options) .. optional_bin(context))
+end
+
+function S.emit_result(number, ok, value)
+  add(H[4] .. O.result .. int(number) .. encode(ok) .. bin(encode(value)))
 end
 
 function S.emit_cancel_call(pid, seq) add(H[3] .. O.cancel_call .. str(pid) .. int(seq)) end
@@ -113,13 +117,13 @@ function S.emit_tell(pid, module, verb, args)
   add(H[5] .. O.tell .. str(pid) .. str(module) .. str(verb) .. bin(args))
 end
 
--- A command of n items and, where there are any, messages: a list of {topic, args, from}.
+-- A command of n items and messages: nil, or a list of {topic, args, from}.
 local function add_with_messages(n, command, messages)
-  if not messages then return add(H[n] .. command) end
-  local list = { H[n + 1], command, header(#messages) }
+  messages = messages or {}
+  local list = { H[n + 1] .. command, header(#messages) }
   for i = 1, #messages do
     local message = messages[i]
-    list[i + 3] = H[3] .. str(message[1]) .. bin(message[2]) .. str(message[3])
+    list[i + 2] = H[3] .. str(message[1]) .. bin(message[2]) .. str(message[3])
   end
   add(concat(list))
 end

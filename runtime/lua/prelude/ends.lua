@@ -89,13 +89,18 @@ local function conclude(slot, ok, value)
     if caller.children then caller.children[slot] = nil end
     if slot.waiter and not caller.dead then S.resolve(caller, slot.waiter, ok, value) end
   else
-    local outcome, pid = slot.outcome, S.pid_of(slot)
-    slots[pid] = nil
+    local outcome, number, pid = slot.outcome, slot.number, slot.pid
     if slot.is_process then S.live = S.live - 1 end
-    local arrivals = slot.arrivals
-    local unread = arrivals and arrivals.serial > slot.began and S.unread_of(slot, slot.began) or nil
-    S.emit_ended(pid, ok, value, S.entry_of(slot), unread)
+    if pid then
+      local arrivals = slot.arrivals
+      local unread = arrivals and arrivals.serial > slot.began and S.unread_of(slot, slot.began) or nil
+      S.emit_ended(pid, ok, value, S.entry_of(slot), unread)
+    end
     if outcome then S.emit_answer(outcome[1], outcome[2], ok, value) end
+    if number then
+      S.calls[number] = nil
+      S.emit_result(number, ok, value)
+    end
   end
   if slot.watchers or slot.links then notify(slot, ok, value) end
   -- Somebody may keep the slot for a while; nobody needs what was in it.

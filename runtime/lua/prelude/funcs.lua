@@ -47,7 +47,7 @@ end
 -- Start a call; returns the slot that runs it here, or the number of the request; or nil, err.
 local function start(where, executor, waiter, id, ...)
   local slot = S.current
-  local context = slot.context
+  local context = S.context_of(slot)
   if executor and executor.context then context = S.merge(context, executor.context) end
   local proto = not slot.durable and not (executor and executor.options) and S.inline_proto(id)
   if proto then return start_here(slot, waiter, proto, context, ...) end

@@ -9,7 +9,8 @@
 --   fuel       instructions left in this turn            queue     where its ready tasks go
 --   killed     why it is being killed, or nil            dead      true from its end on
 --   seq        number of its last request                pending   [seq] = its waiter: a task, or a function (ok, value)
---   context    inherited values, or nil                  parent    PID of the spawner, or ""
+--   context    inherited values, or nil: see S.context_of; inherited: what they are encoded as until then
+--   parent     PID of the spawner, or ""
 --   inbox, events, listeners                             see mailbox.lua; made on first use
 --   watchers, links                                      [pid] = true, or nil
 --   listens    its code has asked for its events
@@ -17,6 +18,7 @@
 --   named      its end is announced through the host, which frees its names first
 --   up         {pid, seq}: the request that hears of the end of its first step, or nil
 --   outcome    {pid, seq}: the request that gets its result
+--   number     of a call by a run (boundary.lua), or nil
 --   caller, waiter   of a function called in this VM: the calling slot, and what of it waits
 --   children   [slot] = true: functions it calls in this VM
 --   subscriptions   [number] = state: see events.lua; or nil
@@ -31,6 +33,7 @@
 -- S.new_slot(proto, pid, context, parent, durable) -> slot      nothing runs before S.start_main
 -- S.live                     number of processes
 -- S.pid_of(slot) -> pid      S.slots[pid] = slot      S.entry_of(slot) -> entry id
+-- S.context_of(slot) -> table | nil      S.calls[number] = slot
 -- S.next_seq(slot) -> seq    number of a request
 -- S.await(seq) -> value, nil | nil, err      the running task waits for its answer
 -- S.expect(slot, waiter, seq)                a function hears of it instead
@@ -41,6 +44,7 @@ local wake, block = S.wake, S.block
 
 local slots = {}
 S.slots = slots
+S.calls = {}
 S.live = 0
 
 function S.new_slot(proto, pid, context, parent, durable)
@@ -62,6 +66,12 @@ function S.pid_of(slot)
     slots[pid] = slot
   end
   return pid
+end
+
+function S.context_of(slot)
+  local bytes = slot.inherited
+  if bytes then slot.context, slot.inherited = S.decode(bytes), nil end
+  return slot.context
 end
 
 function S.entry_of(slot) return slot.proto.id end

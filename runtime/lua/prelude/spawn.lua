@@ -73,7 +73,7 @@ function S.spawn(where, flags, builder, id, host, ...)
   local wrong = check(where, id, host)
   if wrong then return nil, wrong end
   local slot = S.current
-  local context = slot.context
+  local context = S.context_of(slot)
   if builder and builder.context then context = S.merge(context, builder.context) end
   if is_local(slot, flags, builder, id, host) then
     local proto, err = S.proto(id)

@@ -35,7 +35,7 @@ end
 
 local function reborn(old, proto)
   local pid = S.pid_of(old)
-  local slot = S.new_slot(proto, pid, old.context, old.parent)
+  local slot = S.new_slot(proto, pid, S.context_of(old), old.parent)
   for i = 1, #KEPT do slot[KEPT[i]] = old[KEPT[i]] end
   if old.inbox then slot.inbox = moved(old.inbox, slot) end
   if old.events then slot.events = moved(old.events, slot) end
