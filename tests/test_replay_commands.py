@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hosts.durable import history
@@ -95,24 +96,38 @@ def records(commands: list[c.Command]) -> list[Any]:
     return [history.plain(record) for each in commands if (record := record_of(each)) is not None]
 
 
+def compare(program: Program, data: st.DataObject) -> None:
+    """A node may have died after any step: each prefix of a history gives a prefix of the commands,
+    on a VM whose hash seed is another."""
+    steps, commands = run_live(program, data)
+    live = records(commands)
+    assert live
+    assert live[-1][0] in ("completed", "failed")
+    machine = make_machine(program.source())
+    for end in range(1, len(steps) + 1):
+        _, some = machine.step(steps[:end])
+        assert records(some) == live[: len(records(some))]
+        machine.step([inputs.drop(PID)])
+    assert records(some) == live
+    for record in live:
+        command = command_of(PID, record)
+        assert command is None or history.plain(record_of(command)) == record
+
+
 @settings(deadline=None, max_examples=150)
 @given(programs(), st.data())
 def test_live_and_replayed_runs_give_the_same_commands(
     program: Program, data: st.DataObject
 ) -> None:
-    steps, commands = run_live(program, data)
-    live = records(commands)
-    assert live
-    assert live[-1][0] in ("completed", "failed")
-    _, again = make_machine(program.source()).step(steps)
-    assert records(again) == live
-    # A node may have died after any step: every prefix gives a prefix.
-    cut = data.draw(st.integers(0, len(steps)), "prefix")
-    _, some = make_machine(program.source()).step(steps[:cut])
-    assert records(some) == live[: len(records(some))]
-    for record in live:
-        command = command_of(PID, record)
-        assert command is None or history.plain(record_of(command)) == record
+    compare(program, data)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+@settings(deadline=None, max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
+@given(programs(), st.data())
+def test_every_prefix_of_a_thousand_workflows(program: Program, data: st.DataObject) -> None:
+    compare(program, data)
 
 
 def test_a_replay_of_other_code_gives_other_commands() -> None:
