@@ -27,8 +27,10 @@ from typing import Any, ClassVar, Final
 import pykka
 
 from hosts.inbox import Inbox, Message
+from hosts.modules import events
 from hosts.outcomes import failure_of
 from hosts.requests import Requests
+from hosts.subscriptions import Published, Subscription, Subscriptions
 from hosts.targets import resolve
 from runtime import commands as c
 from runtime.codec import decode, decode_args, encode_args
@@ -46,12 +48,18 @@ class Home:
     """What a process has of its host."""
 
     pid: str
+    entry: str
     inbox: Inbox
     requests: Requests
+    subscriptions: Subscriptions
     #: Told how it ended: a value, or an error; the first time counts.
     on_end: Callable[[Any, PerdureError | None], None]
     #: Told when it has begun well.
     on_up: Callable[[], None]
+    #: Raises PerdureError when an entry is none that a process can start again as.
+    check_upgrade: Callable[[str], object]
+    #: Told that it is to start again as an entry, with encoded arguments.
+    on_upgrade: Callable[[str, bytes], None]
     process: Process | None = None
 
 
@@ -72,14 +80,18 @@ class Process(pykka.ThreadingActor):
     Attributes:
         trap_links: whether the failure of a linked process is an event (`on_event`), instead of
             the end of this one.
+        upgradable: whether it gets an event when its class has changed.
     """
 
     use_daemon_thread: ClassVar[bool] = True
     trap_links: bool = False
+    upgradable: bool = False
 
     def __init__(self) -> None:
         super().__init__()
         self._result: Any = None
+        #: Entry and encoded arguments that it starts again with.
+        self._successor: tuple[str, bytes] | None = None
         self._leaves = False
         self._home = _home.get()
         if self._home is not None:
@@ -104,11 +116,16 @@ class Process(pykka.ThreadingActor):
         self.exit()
 
     def on_event(self, event: dict[str, Any]) -> None:
-        """A process that is monitored or linked has ended.
+        """A process that is monitored or linked has ended, or the class of this one has changed.
 
         Keys: `kind` ("pid.exit" or "pid.link.down"), `from` (its PID), `at` (a datetime in UTC),
         `result` (a dict with `value` or `error`, a PerdureError; empty when it returned nothing).
+        With `upgradable` also of kind "pid.outdated", with `sources` (ids of entries) in place of
+        a result; see `upgrade`.
         """
+
+    def on_published(self, event: events.Event) -> None:
+        """An event of the bus came that it subscribed to: `system`, `kind`, `path`, `data`."""
 
     # What it can do -------------------------------------------------------------------------------
     # All raise PerdureError: what Lua gets as second result.
@@ -122,6 +139,27 @@ class Process(pykka.ThreadingActor):
         """End well, with a result, when the method that runs has come back."""
         self._result = value
         self._leaves = True
+
+    def upgrade(self, id: str | None = None, *args: Any) -> None:  # noqa: A002
+        """Start again as this entry, by default its own, when the method that runs has come back.
+
+        The new process has the PID, names, links, monitors and context of this one, and the
+        messages and events that it has not received; calls and subscriptions end with this one.
+        Raises PerdureError NOT_FOUND or INVALID for what is no process.python.
+        """
+        home = self._here()
+        home.check_upgrade(id or home.entry)
+        self._successor = (id or home.entry, encode_args(args))
+        self._leaves = True
+
+    def publish(self, system: str, kind: str, path: str, data: Any = None) -> None:
+        """Tell the event bus what happened."""
+        self._here().requests.ask("events", "send", system, kind, path, data)
+
+    def subscribe(self, system: str, kind: str = events.EVERYTHING) -> Subscription:
+        """Get the events from now on whose system and kind match these patterns, as
+        `on_published`, until the subscription is closed or this process has ended."""
+        return self._here().subscriptions.subscribe(system, kind)
 
     def send(self, dest: str, topic: str, *payload: Any) -> bool:
         """Send a message to a PID or name; False when nobody is there, or the name is nobody's."""
@@ -243,14 +281,29 @@ class Process(pykka.ThreadingActor):
             if event["kind"] == "pid.cancel":
                 return self.on_cancel(event.get("reason"))
             event["at"] = _EPOCH + timedelta(microseconds=event["at"] // 1000)
-            event["result"] = event.get("result") or {}  # an empty table is a list
+            if event["kind"] != "pid.outdated":
+                event["result"] = event.get("result") or {}  # an empty table is a list
             return self.on_event(event)
+        if isinstance(message, Published):
+            for published in self._here().subscriptions.taken(message):
+                self.on_published(published)
+                if self._leaves:
+                    break
+            return None
         return super()._handle_receive(message)
 
     def _stop(self) -> None:
+        home = self._home
+        if home is not None and self._successor is not None:
+            # What waits is for the successor; Pykka empties the inbox of an actor that ends.
+            self.actor_inbox = Inbox(InboxLimit())
         super()._stop()
-        if self._home is not None:
-            self._home.on_end(self._result, None)
+        if home is None:
+            return
+        if self._successor is not None:
+            home.on_upgrade(*self._successor)
+        else:
+            home.on_end(self._result, None)
 
     def _handle_failure(
         self,

@@ -157,6 +157,18 @@ class Requests:
 
         return self._ask(ask, f"call of {entry}", None)
 
+    def ask(self, module: str, verb: str, *values: Any) -> Any:
+        """Ask a module of the node, as its Lua half does, and wait for the answer."""
+        args = encode_args(values)
+        return self._ask(
+            lambda reply: self._router.ask(module, verb, self._sender, args, reply),
+            f"{module}.{verb}",
+        )
+
+    def tell(self, module: str, verb: str, *values: Any) -> None:
+        """Tell a module of the node something; nobody waits."""
+        self._router.ask(module, verb, self._sender, encode_args(values))
+
     def _inherited(self, context: Mapping[str, Any] | None) -> bytes | None:
         if not self._context and context is None:
             return None

@@ -39,6 +39,8 @@ def program_named(registry: Registry, command: str) -> Entry:
         text = f'the command "{command}" is that of {ids}: run one with --exec ID'
         raise PerdureError(Kind.CONFLICT, text)
     if not entries:
+        for entry in registry.of_kind("process.python"):
+            _refuse_python(entry, command)
         hint = suggest(
             command, known, "there are no commands: give a process.lua a meta.command.name"
         )
@@ -46,6 +48,16 @@ def program_named(registry: Registry, command: str) -> Entry:
         text = f'there is no command "{command}"'
         raise PerdureError(Kind.NOT_FOUND, "; ".join(filter(None, (text, hint))) + listed)
     return entries[0]
+
+
+def _refuse_python(entry: Entry, command: str) -> None:
+    given = entry.meta.get("command")
+    if isinstance(given, dict) and given.get("name") == command:
+        text = (
+            f'the command "{command}" is that of {entry.id}, a process.python, and only a '
+            "process.lua runs on a terminal: have one that spawns it, or calls a function.python"
+        )
+        raise PerdureError(Kind.INVALID, text)
 
 
 def program(registry: Registry, entry_id: str) -> Entry:

@@ -120,7 +120,7 @@ class ProcessHost:
         self._placement = Placement(self._worker_count, self._max_processes)
         for _ in range(self._worker_count):
             self._vms.launch(self._turned, self._lost, lambda index: self._placement.room(index))
-        self._vms.add(self._python)
+        self._vms.add(self._deployed.join(lambda: self._python))
         self._router.attach(self)
 
     def refuse_new(self) -> None:
@@ -154,6 +154,7 @@ class ProcessHost:
             if isinstance(home, PythonProcesses):
                 home.settle()  # who waits for a result hears of the end before the node is gone
         self._router.detach(self)
+        self._deployed.leave(self._python)
         self._vms.end()
 
     @property

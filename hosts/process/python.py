@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -25,6 +26,7 @@ from hosts.inbox import Inbox, Message
 from hosts.outcomes import encode_error
 from hosts.process.ties import Tie, tell_end, tie_of_start, tie_with
 from hosts.requests import Requests
+from hosts.subscriptions import Published, Subscriptions
 from hosts.timers import Timers
 from runtime import commands as c
 from runtime import inputs
@@ -32,7 +34,8 @@ from runtime.api import CallScope
 from runtime.codec import decode, decode_args, encode
 from runtime.errors import Kind, PerdureError
 from runtime.inbox import InboxLimit, inbox_full
-from runtime.inputs import Input, StartOptions
+from runtime.inputs import Input, ReplyTo, StartOptions
+from runtime.lua.machine import Definition
 from runtime.routing.router import TRUE, Router, reply_of
 
 logger = logging.getLogger(__name__)
@@ -47,8 +50,11 @@ class _Slot:
     parent: str
     cls: type[Process]
     home: Home
+    context: dict[str, Any]
     scope: CallScope
     tie: Tie
+    #: The class that its entry has now.
+    latest: type[Process]
 
 
 class PythonProcesses:
@@ -96,9 +102,13 @@ class PythonProcesses:
             "signal": self._signal,
             "name": self._name,
             "list": self._list,
+            "events": self._events,
+            "define": self._define,
+            "upgrade": self._upgrade,
             "ended": self._end,
         }
 
+    name = "the Python processes"
     over = False
 
     def flush(self) -> None:
@@ -137,7 +147,7 @@ class PythonProcesses:
                     self._router.dead_letters.add(pid, item[2], item[3])
                 gone = PerdureError(Kind.NOT_FOUND, f"process not found: {pid}")
                 self._router.refuse(reply_of(item), gone)
-            elif slot is not None or kind in ("start", "control_all", "list"):
+            elif slot is not None or kind in ("start", "control_all", "list", "define"):
                 self._appliers[kind](slot, item)
         except Exception:
             logger.exception("%s: cannot apply %r", pid, item)
@@ -147,43 +157,89 @@ class PythonProcesses:
     def _start(self, _: None, item: Input) -> None:
         pid, entry, args = item[1], item[2], item[3]
         options: StartOptions = item[4]
-        context = decode(options["context"]) if "context" in options else {}
-        inbox = Inbox(self._limit)
-        requests = Requests(self._router, self._clients, self._calls, pid, context or {})
-        home = Home(
-            pid, inbox, requests,
-            lambda value, error: self.post(_ended(pid, value, error)),
-            lambda: self._router.answer(options.get("up"), encode(pid)),
-        )  # fmt: skip
+        context = (decode(options["context"]) if "context" in options else None) or {}
+        inbox, cls = Inbox(self._limit), self._targets.target(entry)
         slot = _Slot(
-            entry, options.get("parent", ""), self._targets.target(entry), home,
-            CallScope(context or {}), tie_of_start(options),
+            entry, options.get("parent", ""), cls,
+            self._home(pid, entry, inbox, context, options.get("up")),
+            context, CallScope(context), tie_of_start(options), cls,
         )  # fmt: skip
         self._slots[pid] = slot
         for topic, payload in options.get("messages", ()):
             inbox.offer(Message(topic, slot.parent, payload))
         begin = threading.Event()
-        try:
-            threading.Thread(
-                target=_run, args=(slot, begin, partial(slot.cls, *decode_args(args))),
-                name=f"{entry} {pid}", daemon=True,
-            ).start()  # fmt: skip
-        except RuntimeError as error:
-            refusal = PerdureError(Kind.UNAVAILABLE, f"no thread for {entry}: {error}", True)
-            self._end(slot, ["ended", pid, False, encode(refusal)])
+        if (refusal := self._launch(slot, args, begin)) is not None:
             self._router.refuse(options.get("reply"), refusal)
             return
         # Whoever spawned it knows its PID before it does anything.
         self._router.answer(options.get("reply"), encode(pid))
         begin.set()
 
+    def _home(
+        self, pid: str, entry: str, inbox: Inbox, context: dict[str, Any], up: ReplyTo | None
+    ) -> Home:
+        requests = Requests(self._router, self._clients, self._calls, pid, context)
+        return Home(
+            pid, entry, inbox, requests, Subscriptions(requests),
+            on_end=lambda value, error: self.post(_ended(pid, value, error)),
+            on_up=lambda: self._router.answer(up, encode(pid)),
+            check_upgrade=self._class_of,
+            on_upgrade=lambda new, args: self.post(["upgrade", pid, new, args, up]),
+        )  # fmt: skip
+
+    def _launch(self, slot: _Slot, args: bytes, begin: threading.Event) -> PerdureError | None:
+        """Run the process of a slot once `begin` is set; or end it, and give the reason."""
+        pid, make = slot.home.pid, partial(slot.cls, *decode_args(args))
+        try:
+            threading.Thread(
+                target=_run, args=(slot.home, slot.scope, begin, make),
+                name=f"{slot.entry} {pid}", daemon=True,
+            ).start()  # fmt: skip
+        except RuntimeError as error:
+            refusal = PerdureError(Kind.UNAVAILABLE, f"no thread for {slot.entry}: {error}", True)
+            self._end(slot, ["ended", pid, False, encode(refusal)])
+            return refusal
+        return None
+
+    def _upgrade(self, slot: _Slot, item: Input) -> None:
+        """Its class has come to an end, and another goes on under its PID."""
+        _, pid, entry, args, up = item
+        try:
+            slot.cls = slot.latest = self._class_of(entry)
+        except PerdureError as error:
+            self._end(slot, _ended(pid, None, error))
+            return
+        self._leave(slot, PerdureError(Kind.CANCELED, f"{pid} was upgraded"))
+        slot.entry, slot.scope = entry, CallScope(slot.context)
+        slot.home = self._home(pid, entry, slot.home.inbox, slot.context, up)
+        begin = threading.Event()
+        begin.set()
+        self._launch(slot, args, begin)
+
+    def _class_of(self, entry: str) -> type[Process]:
+        """The class of a process.python entry. Raises PerdureError NOT_FOUND or INVALID."""
+        try:
+            found = self._targets.target(entry)
+        except KeyError:
+            text = f"upgrade: {entry} is no process.python that there is"
+            raise PerdureError(Kind.NOT_FOUND, text) from None
+        if not (isinstance(found, type) and issubclass(found, Process)):
+            text = f"upgrade: {entry} is a function.python: name a process.python"
+            raise PerdureError(Kind.INVALID, text)
+        return found
+
+    def _leave(self, slot: _Slot, why: PerdureError) -> None:
+        """What its code had under way ends."""
+        slot.scope.given_up = why
+        slot.home.subscriptions.end()
+        slot.home.requests.close(why)
+
     def _end(self, slot: _Slot, item: Input) -> None:
         _, pid, ok, value = item
         del self._slots[pid]
         self._dropped += slot.home.inbox.dropped
         canceled = PerdureError(Kind.CANCELED, f"{pid} has ended")
-        slot.scope.given_up = canceled
-        slot.home.requests.close(canceled)
+        self._leave(slot, canceled)
         slot.home.inbox.end()
         # Counted first: whoever hears of an end may at once spawn in its place.
         self._on_left()
@@ -238,6 +294,25 @@ class PythonProcesses:
     def _tell(self, slot: _Slot, event: dict[str, Any]) -> None:
         slot.home.inbox.put(Envelope(Event(encode(event))))
 
+    def _events(self, slot: _Slot, item: Input) -> None:
+        slot.home.inbox.put(Envelope(Published(*item[2:])))
+
+    def redefine(
+        self, changed: Mapping[str, Definition], gone: Sequence[str], reply: ReplyTo
+    ) -> None:
+        """Other code is deployed: tell those that asked to hear of it, and answer."""
+        self.post(inputs.define({}, (), reply))
+
+    def _define(self, _: None, item: Input) -> None:
+        for pid, slot in list(self._slots.items()):
+            with suppress(PerdureError):  # its entry is gone
+                latest = self._class_of(slot.entry)
+                changed, slot.latest = latest is not slot.latest, latest
+                if changed and (slot.home.process or slot.cls).upgradable:
+                    event = {"kind": "pid.outdated", "from": pid, "at": self._clock.wall()}
+                    self._tell(slot, {**event, "sources": [slot.entry]})
+        self._router.answer((item[2], item[3]))
+
     def _name(self, slot: _Slot, item: Input) -> None:
         try:
             self._router.names.register(item[2], item[1])
@@ -254,10 +329,10 @@ class PythonProcesses:
         self._router.answer((item[2], item[3]), encode(rows))
 
 
-def _run(slot: _Slot, begin: threading.Event, make: Callable[[], Process]) -> None:
+def _run(home: Home, scope: CallScope, begin: threading.Event, make: Callable[[], Process]) -> None:
     begin.wait()
-    slot.scope.enter()
-    live(slot.home, make)
+    scope.enter()
+    live(home, make)
 
 
 def _ended(pid: str, value: Any, error: PerdureError | None) -> Input:
