@@ -1,4 +1,8 @@
-"""Function calls/s: in the VM of the caller, in VMs of their own, and in Python."""
+"""Function calls/s: in the VM of the caller, in VMs of their own, and in Python.
+
+An inline call has a slot, globals and a chunk of its own, which are garbage when it ends: with
+Lua's collector stopped there are two thirds more of them, with a generational one a quarter more.
+"""
 
 from __future__ import annotations
 

@@ -5,6 +5,10 @@ ThreadingActors. What that does depends on where the system puts its threads: wh
 other across cores that are free it is several times slower than where they have to share one, as
 they do when others keep the rest busy. So it is measured as it comes, which is what the goal means,
 and held to one core, which is its best. Erlang/OTP does the same where it is installed.
+
+Fuel costs next to nothing of ours (see prelude/fuel.lua). What a message costs beyond the code that
+it runs is memory, its own, its payload's and that of what is handed out: with Lua's collector
+stopped there are two fifths more messages/s, and with a generational one a tenth more.
 """
 
 from __future__ import annotations

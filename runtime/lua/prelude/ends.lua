@@ -9,7 +9,7 @@
 -- S.deliver_event               see mailbox.lua
 local S = ...
 local next, pairs, sort, tostring, type = next, pairs, table.sort, tostring, type
-local slots = S.slots
+local resolve, slots = S.resolve, S.slots
 
 local function sorted_keys(set)
   local keys = {}
@@ -86,8 +86,14 @@ local function conclude(slot, ok, value)
   if slot.subscriptions then S.close_subscriptions(slot) end
   if slot.unread then S.log_unread(slot) end
   if caller then
-    if caller.children then caller.children[slot] = nil end
-    if slot.waiter and not caller.dead then S.resolve(caller, slot.waiter, ok, value) end
+    local siblings = caller.children
+    if siblings then siblings[slot] = nil end
+    if slot.waiter and not caller.dead then resolve(caller, slot.waiter, ok, value) end
+    if not slot.pid then
+      -- Most functions: nobody ever saw it, so there is nobody to tell and little in it.
+      slot.main, slot.env, slot.caller, slot.pending, slot.others = nil, nil, nil, nil, nil
+      return
+    end
   else
     local outcome, number, pid = slot.outcome, slot.number, slot.pid
     if slot.is_process then S.live = S.live - 1 end

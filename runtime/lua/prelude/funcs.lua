@@ -9,7 +9,7 @@
 -- S.async(executor, id, …): see future.lua
 local S = ...
 local find, setmetatable, type = string.find, setmetatable, type
-local block, copy_values, new_slot, start_main = S.block, S.copy_values, S.new_slot, S.start_main
+local BLOCK, yield, copy_values, new_slot, start_main = S.BLOCK, coroutine.yield, S.copy_values, S.new_slot, S.start_main
 
 local CALL_COST <const> = 200 -- instructions
 local MAX_DEPTH <const> = 200 -- calls within calls in one VM
@@ -89,7 +89,7 @@ end
 local function call(executor, id, ...)
   local started, err = start("funcs.call", executor, nil, id, ...)
   if not started then return nil, err end
-  local value, ok = block(wait_for, started)
+  local value, ok = yield(BLOCK, wait_for, started)
   if ok then return value, nil end
   return nil, value
 end

@@ -40,7 +40,7 @@
 -- S.answer(slot, seq, ok, value)      S.resolve(slot, waiter, ok, value)
 local S = ...
 local type = type
-local wake, block = S.wake, S.block
+local wake, block, queue_of, FUEL = S.wake, S.block, S.queue_of, S.fuel
 
 local slots = {}
 S.slots = slots
@@ -51,7 +51,7 @@ function S.new_slot(proto, pid, context, parent, durable)
   -- One constructor with nearly all fields: the table never grows for most slots.
   local slot = {
     proto = proto, pid = pid, context = context, parent = parent, durable = durable or false,
-    queue = S.queue_of(durable), fuel = S.fuel, seq = 0, main = false, env = false,
+    queue = queue_of(durable), fuel = FUEL, seq = 0, main = false, env = false,
     tasks = 0, blocked = 0, dead = false,
   }
   if pid then slots[pid] = slot end
