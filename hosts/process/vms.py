@@ -157,6 +157,7 @@ class Vms:
 
     def dismiss(self, worker: ProcessWorker) -> None:
         """End one worker, in which nothing runs."""
+        self._dropped += worker.count_dropped()
         with suppress(ValueError):  # the host ends meanwhile, and all of them with it
             self.workers.remove(worker)
         self._close(worker.prefix)

@@ -113,7 +113,7 @@ class ProcessWorker(VmWorker):
         batch = _unpacked(_inputs(items))
         error = PerdureError(Kind.CANCELED, f"{self.name} was stopped")
         ties, self._ties = self._ties, Ties()
-        self._on_lost(Loss(self.prefix, ties.by_pid, batch, error, self._count_dropped()))
+        self._on_lost(Loss(self.prefix, ties.by_pid, batch, error, self.count_dropped()))
         self._ended.set()
 
     def _close(self) -> None:
@@ -128,13 +128,13 @@ class ProcessWorker(VmWorker):
         """Messages that full inboxes dropped or refused in this VM."""
         return self._machine.dropped
 
-    def _count_dropped(self) -> int:
-        """The same, once: it is told with the loss of the VM."""
+    def count_dropped(self) -> int:
+        """The same, once: what is told here is not counted again."""
         dropped, self._machine.dropped = self._machine.dropped, 0
         return dropped
 
     def _replace(self, batch: list[Input], error: PerdureError) -> None:
-        loss = Loss(self.prefix, self._ties.by_pid, batch, error, self._count_dropped())
+        loss = Loss(self.prefix, self._ties.by_pid, batch, error, self.count_dropped())
         self._ties = Ties()
         self._told = UNLIMITED
         self.prefix, self._machine = self._make_machine()
