@@ -97,6 +97,34 @@ def test_a_place_counts_what_lies_up_to_the_next_ones() -> None:
     assert main < 5 < body
 
 
+def test_a_condition_counts_with_the_body_of_its_loop() -> None:
+    long = "x + " * 100 + "1"
+    ((_, main), (_, loop)) = places(f"while {long} do end")
+    assert main < 5 < 50 < loop
+    ((_, main), (_, loop)) = places(f"repeat until {long}")
+    assert main < 5 < 50 < loop
+    ((_, _), (_, loop), (_, nested)) = places(f"repeat until (function() end)() or {long}")
+    assert nested < 5 < 50 < loop
+    for word in ("local y = ", "if x then end z = ", "return ", "::a:: y = ", "goto a ::a:: y = "):
+        (_, main), (_, loop), *_ = places(f"repeat until x {word}{long}")
+        assert loop < 6 < 50 < main, word
+
+
+def test_a_goto_that_leads_back_counts_what_runs_again() -> None:
+    long = "x = x + 1 " * 40
+    for back in (f"::a:: {long} goto a", f"::a:: do {long} end if x then goto --[[b]] a end",
+                 f":: --[[b]] a\n:: while x do {long} goto a end"):  # fmt: skip
+        assert max(cost for at, cost in places(back) if at == back.index("goto")) > 50, back
+    for forth in (f"do goto a {long} ::a:: end", f"do ::a:: {long} end goto a {long} ::a:: x()"):
+        assert [cost for at, cost in places(forth) if at == forth.index("goto")] == [2]
+
+
+@pytest.mark.timeout(30)  # to search the source for each name in turn takes minutes
+def test_a_source_full_of_names_takes_little_time() -> None:
+    names = b" ".join(b"left%d" % n for n in range(300_000))
+    assert metered(b"local t = [[left " + names + b"]]").counter == b"left300000"
+
+
 def test_a_short_branch_counts_as_taken_and_a_long_one_when_it_is() -> None:
     assert len(places("for i = 1, 9 do if x then a() elseif y then b() else c() end end")) == 2
     long = "x = x + 1 " * 40

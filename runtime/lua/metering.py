@@ -7,14 +7,18 @@ so those are the places where a metered source counts, by a variable that all co
     for i = 1, n do  →  for i = 1, n do left=left-9 if left<0 then look()end
 
 A place counts what lies between it and the next ones, by its length: about an instruction for eight
-bytes. A short branch counts as taken; a long one counts for itself, when it is taken.
+bytes. A short branch counts as taken; a long one counts for itself, when it is taken. The condition
+of a loop counts with its body, and a `goto` that leads back counts all that it may run again.
 
-The scanner knows strings, comments and keywords. That is enough for sources that compile, which is
-all that it is for: in these, keywords are nothing else, and blocks are closed in their order.
+The scanner knows strings, comments, labels and keywords. That is enough for sources that compile,
+which is all that it is for: in these, keywords are nothing else, and blocks are closed in their
+order. Only where the condition of an `until` ends it cannot tell: the next statement that begins
+with a keyword ends it for sure.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -25,10 +29,17 @@ _TOKEN: Final = re.compile(
     + rb"""
     | \[(?P<text>=*)\[[\s\S]*?\](?P=text)\]
     | "(?:[^"\\]|\\[\s\S])*+" | '(?:[^'\\]|\\[\s\S])*+'
-    | \b(?P<word>function|do|repeat|then|else|elseif|end|until|goto)\b
+    | ::(?P<label>(?:[\w\s]|"""
+    + _BLANK.replace(b"%b", b"inlabel")
+    + rb""")*+)::
+    | \b(?P<word>function|do|repeat|then|else|elseif|end|until|while|if|for|local|return|break)\b
+    | \bgoto(?P<goal>(?:\s|"""
+    + _BLANK.replace(b"%b", b"ingoto")
+    + rb""")*+\w++)
     """,
     re.VERBOSE,
 )
+_ANY_BLANK: Final = re.compile(rb"\s+|" + _BLANK.replace(b"%b", b"blank"))
 #: What follows the word `function`, up to its body.
 _HEADER: Final = re.compile(
     rb"(?:[\w.:\s]|" + _BLANK.replace(b"%b", b"name") + rb")*+\("
@@ -53,12 +64,28 @@ class Metered(NamedTuple):
 
 
 class _Block:
-    __slots__ = ("at", "branch", "size")
+    """A block that is open, or the condition of a `while`.
 
-    def __init__(self, at: int, branch: bool = False) -> None:
+    Attributes:
+        at: where it begins.
+        branch: of an `if`.
+        of_while: it is such a condition.
+        of_until: a `repeat` whose condition is being read.
+        labels: names of its labels, and where they end.
+        size: bytes that are its own.
+    """
+
+    __slots__ = ("at", "branch", "labels", "of_until", "of_while", "size")
+
+    def __init__(
+        self, at: int, branch: bool = False, of_while: bool = False, size: int = 0
+    ) -> None:
         self.at = at
         self.branch = branch
-        self.size = 0
+        self.of_while = of_while
+        self.of_until = False
+        self.labels: dict[bytes, int] = {}
+        self.size = size
 
 
 def metered(source: bytes) -> Metered:
@@ -82,12 +109,9 @@ metered_once: Final = lru_cache(maxsize=1024)(metered)
 
 def _unused(name: bytes, source: bytes) -> bytes:
     """A name that the source cannot mean."""
-    number = 0
-    found = name
-    while found in source:
-        number += 1
-        found = b"%b%d" % (name, number)
-    return found
+    taken = set(re.findall(re.escape(name) + rb"(\d*)", source))
+    numbers = itertools.chain([b""], (b"%d" % number for number in itertools.count(1)))
+    return name + next(number for number in numbers if number not in taken)
 
 
 def _places(source: bytes) -> list[tuple[int, int]]:
@@ -106,24 +130,40 @@ def _places(source: bytes) -> list[tuple[int, int]]:
     while match := _TOKEN.search(source, at):
         blocks[-1].size += match.start() - at
         at = match.end()
-        word = match["word"]
-        if word is None:
-            continue
+        word, label, goal = match["word"], match["label"], match["goal"]
+        if word is None and label is None and goal is None:
+            continue  # a comment or a text
         if word == b"function":
             header = _HEADER.match(source, at)
             assert header is not None, source[at : at + 100]
             at = header.end()
             blocks.append(_Block(at))
+            continue
+        if word == b"do" and blocks[-1].of_while:
+            blocks.append(_Block(at, size=blocks.pop().size))
+            continue
+        if blocks[-1].of_until:
+            close()
+        if label is not None:
+            blocks[-1].labels[_ANY_BLANK.sub(b"", label)] = at
+        elif goal is not None:
+            name = _ANY_BLANK.sub(b"", goal)
+            back = (block.labels[name] for block in reversed(blocks) if name in block.labels)
+            again = match.start() - next(back, match.start())
+            places.append((match.start(), _COUNTING + again // _BYTES))
         elif word in (b"do", b"repeat"):
             blocks.append(_Block(at))
+        elif word == b"while":
+            blocks.append(_Block(at, of_while=True))
+        elif word == b"until":
+            blocks[-1].of_until = True
         elif word == b"then":
             blocks.append(_Block(at, branch=True))
-        elif word == b"goto":
-            places.append((match.start(), _COUNTING))
-        else:
+        elif word in (b"end", b"else", b"elseif"):
             close()
             if word == b"else":
                 blocks.append(_Block(at, branch=True))
     blocks[-1].size += len(source) - at
-    close()
+    while blocks:
+        close()
     return places

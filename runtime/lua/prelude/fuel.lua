@@ -38,7 +38,7 @@ local LIMIT = S.memory_limit -- KB
 -- Garbage may go above the limit; what is alive may not. The gap keeps a VM that is nearly full from
 -- collecting at every look.
 local COLLECT_AT = LIMIT + LIMIT // 8
-local second_cost = FUEL and (FUEL // 32 < SECOND_COST and FUEL // 32 or SECOND_COST)
+local second_cost = FUEL and (FUEL // 8 < SECOND_COST and FUEL // 8 or SECOND_COST)
 local second = 0 -- the wall clock at the last look
 local left = LOOK_EVERY -- instructions until the next look
 
