@@ -10,6 +10,7 @@ import pytest
 
 from hosts.temporal.worker import TemporalWorker
 from runtime.errors import Kind, PerdureError
+from supervision.control import workflows as operations
 from supervision.node import Node
 from tests.conformance_lab import lua
 from tests.process_lab import PATIENCE, write_app
@@ -314,6 +315,21 @@ def test_cancel_terminate_and_those_who_are_gone(node: Node) -> None:
 )
 def test_a_process_hears_of_the_end(node: Node, entry: str, how: str, event: list[Any]) -> None:
     assert process(node, "monitors", start(node, entry), how) == event
+
+
+def test_what_the_command_line_asks_for(node: Node) -> None:
+    made = operations.start(node, "app:collects", HOST, id="by-hand")
+    assert made == {"pid": f"{{{HOST}|by-hand}}", "workflow_id": "by-hand"}
+    operations.send(node, "by-hand", "n", [1])
+    operations.send(node, made["pid"], "go")
+    assert node.result(made["pid"], PATIENCE)[0] == ["n", 1, ""]
+    pid = start(node, "hears", id="by-hand-2")
+    operations.cancel(node, "by-hand-2", "enough")
+    assert node.result(pid, PATIENCE) == ["pid.cancel", "enough"]
+    pid = start(node, "waits", id="by-hand-3")
+    operations.terminate(node, "by-hand-3")
+    assert failure(lambda: node.result(pid, PATIENCE)).kind == Kind.CANCELED
+    assert failure(lambda: operations.send(node, "nobody", "n")).kind == Kind.NOT_FOUND
 
 
 def test_rules_of_a_run(node: Node) -> None:

@@ -16,6 +16,7 @@ from runtime.clock import timestamp
 from runtime.codec import decode
 from runtime.config.problems import suggest
 from runtime.errors import Kind, PerdureError
+from runtime.ids import is_pid
 from supervision.control.timeline import timeline
 from supervision.control.waiting import Waiting
 
@@ -185,8 +186,23 @@ def _run(node: Node, workflow: str, run: str) -> tuple[WorkflowHost, int, RunRow
 
 
 def _pid(node: Node, workflow: str) -> str:
-    host, workflow_id = node.workflow_host_of(workflow)
+    try:
+        host, workflow_id = node.workflow_host_of(workflow)
+    except PerdureError:
+        found = _on_a_server(node, workflow)
+        if found is None:
+            raise
+        return found
     return f"{{{host.id}|{workflow_id}}}"
+
+
+def _on_a_server(node: Node, workflow: str) -> str | None:
+    """PID of a workflow of a temporal.worker; one given by its id has to be open."""
+    pid = workflow if is_pid(workflow) else node.router.lookup(workflow)
+    if pid is None:
+        return None
+    host, registry = pid[1 : pid.find("|")], node.deployed.registry
+    return pid if host in registry and registry.get(host).kind == "temporal.worker" else None
 
 
 def _summary(host: WorkflowHost, row: RunRow) -> dict[str, Any]:
