@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ from supervision.lmdb_service import LmdbService
 from supervision.messages import Supervised
 from supervision.process_service import ProcessService
 from supervision.service import Family, RestartPolicy, Service, ServiceSpec, Strategy
+
+logger = logging.getLogger(__name__)
 
 _SECOND: Final = 1e9
 _TIMEOUTS: Final = ("start_timeout", "stop_timeout")
@@ -206,6 +209,10 @@ def _temporal_client(entry: Entry, parts: Parts) -> Service:
 def _temporal_worker(entry: Entry, parts: Parts) -> Service:
     data = entry.data
     if parts.deployed.registry.get(data["client"]).kind == "journal.lmdb":
+        for name, value in data["worker_options"].items():
+            if value is not None:
+                text = "%s: worker_options.%s has no effect on a journal.lmdb"
+                logger.warning(text, entry.id, name)
         return _workflow_host(entry, parts)
     from hosts.temporal.connection import TemporalClient
     from hosts.temporal.worker import Settings, TemporalWorker

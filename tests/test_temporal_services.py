@@ -110,3 +110,14 @@ def test_a_server_that_goes_away_and_comes_back_costs_nothing_but_time(tmp_path:
             assert node.result(pid, PATIENCE) == 6
             later.join()
             assert {each.state for each in node.services()} == {"running"}
+
+
+def test_options_that_a_journal_does_not_have_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = {**ENTRIES["worker"], "worker_options": {"identity": "me"}}
+    client = {"kind": "journal.lmdb", "path": "j"}
+    folder = write_app(tmp_path, {**ENTRIES, "worker": worker, "client": client})
+    with Node.from_path(folder) as node:
+        assert node.result(node.spawn("app:flow", "app:worker", 2), PATIENCE) == 4
+    assert "app:worker: worker_options.identity has no effect on a journal.lmdb" in caplog.messages
