@@ -129,6 +129,7 @@ def test_events_of_the_bus_come_and_go(node: Node) -> None:
     ask(node, pid, "publish", "python", "says", "hello", {"n": 1})
     assert node.result(hears, PATIENCE) == ["says", "hello", {"n": 1}]
     assert ask(node, pid, "try", "or.**.de(rs") == Kind.INVALID
+    assert ask(node, pid, "try", 5) == Kind.INVALID
     assert ask(node, pid, "close") == [True, False]
     node.events.publish("orders", "order.paid", "8")
     assert len(ask(node, pid, "got")) == 2

@@ -26,6 +26,8 @@ class Pattern:
     """
 
     def __init__(self, text: str) -> None:
+        if not isinstance(text, str):  # of users' Python code, too
+            raise PerdureError(Kind.INVALID, f"a pattern is a text, not {text!r}")
         self.text = text
         self._segments = [_segment(text, each) for each in text.split(".")]
 
