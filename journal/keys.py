@@ -22,6 +22,7 @@ END: Final = b"\xff" * 511
 _ONE = struct.Struct(">Q")
 _TWO = struct.Struct(">QQ")
 _THREE = struct.Struct(">QQQ")
+_BY_LENGTH: Final = {each.size: each for each in (_ONE, _TWO, _THREE)}
 
 
 def one(run: int) -> bytes:
@@ -50,7 +51,7 @@ def three(due_ns: int, run: int, seq: int) -> bytes:
 
 def numbers(key: bytes) -> tuple[int, ...]:
     """The numbers of a key made by `one`, `two` or `three`."""
-    return struct.unpack(f">{len(key) // 8}Q", key)
+    return _BY_LENGTH.get(len(key), _TWO).unpack(key)
 
 
 def text(value: str | bytes) -> bytes:

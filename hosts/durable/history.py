@@ -10,7 +10,7 @@ from hosts.durable.execution import Execution
 from hosts.durable.records import END_RECORDS, Record, Step, input_of, record_of
 from runtime import inputs
 from runtime.commands import Command
-from runtime.inputs import Input, StartOptions
+from runtime.inputs import Input, Packed, StartOptions
 
 
 class Mismatch(Exception):
@@ -76,17 +76,19 @@ def _machine_inputs(execution: Execution, consumed: list[Record]) -> list[Input]
     return [input_of(pid, record) for record in consumed]
 
 
-def live_step(execution: Execution) -> Input:
+def live_step(execution: Execution) -> Input | Packed:
     """The step that takes what a run has not consumed."""
     consumed = execution.waiting + execution.fresh
     given = _machine_inputs(execution, consumed)
-    return inputs.step(execution.pid, execution.now, None, given, execution.length, execution.size)
+    return inputs.step_or_packed(
+        execution.pid, execution.now, None, given, execution.length, execution.size
+    )
 
 
-def step_inputs(execution: Execution, steps: Sequence[Step]) -> list[Input]:
+def step_inputs(execution: Execution, steps: Sequence[Step]) -> list[Input | Packed]:
     """Steps of a history as a batch for the machine."""
     return [
-        inputs.step(
+        inputs.step_or_packed(
             execution.pid,
             step.now,
             [(record[1], record[2]) for record in step.commands if record[0] == "value"],

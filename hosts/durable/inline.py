@@ -18,7 +18,7 @@ from runtime import commands as c
 from runtime import inputs
 from runtime.codec import encode
 from runtime.errors import Kind, PerdureError
-from runtime.inputs import Input
+from runtime.inputs import Input, Packed
 from runtime.routing.router import Router, SpawnRequest
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class InlineFunctions:
             host_id, router, calls, timers, self.deliver, lambda command: None
         )
         #: Inputs for the next step of the machine.
-        self.inputs: list[Input] = []
+        self.inputs: list[Input | Packed] = []
 
     def start(
         self,
@@ -97,7 +97,7 @@ class InlineFunctions:
         for number in list(self._calls):
             self._over(number, False, encode(error))
 
-    def take(self) -> list[Input]:
+    def take(self) -> list[Input | Packed]:
         """The inputs for the step that begins now."""
         taken, self.inputs = self.inputs, []
         return taken

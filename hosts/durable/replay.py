@@ -95,7 +95,7 @@ def source_line(
     """
     source, count, first = "", 0, True
     for bite in _bites(Steps().of(recorded)):
-        batch = history.step_inputs(execution, bite)
+        batch: list[Any] = history.step_inputs(execution, bite)
         if first:
             # The first input of a history is its start; options come last in it.
             batch[0][4][0][4]["traced"] = True

@@ -26,7 +26,7 @@ from runtime.codec import encode
 from runtime.commands import Command, decode_commands
 from runtime.errors import Kind, PerdureError
 from runtime.inbox import NO_LIMIT, InboxLimit
-from runtime.inputs import Input
+from runtime.inputs import Input, Packed
 from runtime.lua.bridge import FUNCTIONS, guarded
 from runtime.lua.metering import metered
 
@@ -158,7 +158,9 @@ class Machine:
         self._seal = lua.execute(_SEAL)
         self._receive, self._run, self._inspect = self._seal(shared, pid_prefix.encode())
 
-    def step(self, batch: Sequence[Input], budget: int = SLICE) -> tuple[bool, list[Command]]:
+    def step(
+        self, batch: Sequence[Input | Packed], budget: int = SLICE
+    ) -> tuple[bool, list[Command]]:
         """Apply inputs, run what is ready; whether more is ready, and the commands.
 
         Raises OutOfMemoryError when the VM is full; the machine is dead then.

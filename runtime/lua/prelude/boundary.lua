@@ -1,10 +1,11 @@
 -- The boundary: inputs in, commands out, both as msgpack; one crossing serves many slots.
 --
--- Inputs are arrays [op, pid, …], see runtime/inputs.py. step(bytes, budget) applies them, runs what became
+-- Inputs are arrays [op, pid, …], or bytes of a fixed layout, see runtime/inputs.py. step(bytes, budget) applies them, runs what became
 -- ready, and returns whether something is left to run, the commands, how many processes there are, and how many
 -- messages full inboxes dropped or refused.
 local S = ...
-local ipairs, concat = ipairs, table.concat
+local ipairs, concat, type = ipairs, table.concat, type
+local byte, unpack = string.byte, string.unpack
 local decode = S.decode
 
 local function not_found(pid)
@@ -66,7 +67,7 @@ function inputs.start(pid, entry, args, options)
 end
 
 -- A function that a run calls: it has no PID unless it asks for one, and its end is a `result` of this number.
-function inputs.call(number, entry, args, context)
+local function call(number, entry, args, context)
   local proto, err = S.proto(entry)
   if not proto then return S.emit_result(number, false, err) end
   local slot = S.new_slot(proto, nil, nil, "")
@@ -170,6 +171,18 @@ local function apply(input)
   return f(input[2], input[3], input[4], input[5], input[6], input[7])
 end
 
+local function begin_step(slot, now, recorded, length, size)
+  slot.now, slot.replaying = now, recorded ~= nil
+  slot.history_length, slot.history_size = length, size
+  slot.values = recorded
+  if recorded then recorded.next = 1 end
+end
+
+local function end_step(slot)
+  S.run_step(slot)
+  slot.values = nil
+end
+
 -- One step of a durable slot: inputs are applied in their order, then its code runs until it waits.
 -- recorded: list of {kind, value} that this step drew when it was live, or nil when it is live
 function inputs.step(pid, now, recorded, list, length, size)
@@ -182,21 +195,41 @@ function inputs.step(pid, now, recorded, list, length, size)
   end
   local slot = S.slots[pid]
   if not slot then return end
-  slot.now, slot.replaying = now, recorded ~= nil
-  slot.history_length, slot.history_size = length, size
-  slot.values = recorded
-  if recorded then recorded.next = 1 end
+  begin_step(slot, now, recorded, length, size)
   for i = 1, #list do
     local input = list[i]
     if input[1] ~= "start" and not slot.dead then apply(input) end
   end
-  S.run_step(slot)
-  slot.values = nil
+  end_step(slot)
+end
+
+-- Those of a fixed layout, see runtime/inputs.py.
+local packed = {}
+
+packed[1] = function(bytes)
+  local number, entry, args, context = unpack("<I8s4s4s4", bytes, 2)
+  call(number, entry, args, context)
+end
+
+packed[2] = function(bytes)
+  local flags, seq, now, length, size, pid, value = unpack("<Bi8i8i8i8s4s4", bytes, 2)
+  local slot = S.slots[pid]
+  if not slot then return end
+  begin_step(slot, now, flags & 2 ~= 0 and {} or nil, length, size)
+  S.answer(slot, seq, flags & 1 ~= 0, decode(value))
+  end_step(slot)
 end
 
 function S.step(bytes, budget)
   local batch = decode(bytes)
-  for i = 1, #batch do apply(batch[i]) end
+  for i = 1, #batch do
+    local input = batch[i]
+    if type(input) == "string" then
+      packed[byte(input)](input)
+    else
+      apply(input)
+    end
+  end
   local more = S.run_slice(budget)
   if not more then more = S.dismiss() end
   local dropped = S.dropped
