@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 from datetime import timedelta
@@ -10,7 +11,11 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from temporalio.worker import Worker
+from temporalio.api.workflowservice.v1 import SetWorkerDeploymentCurrentVersionRequest
+from temporalio.client import Client
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.service import RPCError
+from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from hosts.temporal.worker_options import arguments
 from runtime.config.loader import load
@@ -87,6 +92,68 @@ def test_every_option_of_the_python_sdk_is_mapped_and_others_are_named(tmp_path:
     }
     known = set(inspect.signature(Worker).parameters)
     assert {each.argument for each in WORKER_OPTIONS.values()} <= known
+
+
+VERSIONED = {"deployment_name": "shop", "build_id": "v7", "use_versioning": True}
+
+
+@pytest.mark.parametrize(
+    ("options", "config"),
+    [
+        (VERSIONED, (True, VersioningBehavior.AUTO_UPGRADE)),
+        (
+            {**VERSIONED, "default_versioning_behavior": "pinned"},
+            (True, VersioningBehavior.PINNED),
+        ),
+        ({**VERSIONED, "use_versioning": None}, (None, VersioningBehavior.UNSPECIFIED)),
+    ],
+)
+def test_a_version_of_a_deployment(
+    options: dict[str, Any], config: tuple[bool | None, VersioningBehavior]
+) -> None:
+    version = WorkerDeploymentVersion("shop", "v7")
+    made = WorkerDeploymentConfig(version, bool(config[0]), config[1])
+    assert arguments(options) == {"deployment_config": made}
+
+
+@pytest.mark.parametrize("options", [{"use_versioning": True}, {"deployment_name": "shop"}])
+def test_options_of_a_deployment_need_each_other(options: dict[str, Any]) -> None:
+    with pytest.raises(PerdureError, match=r"needs .*build_id"):
+        arguments(options)
+
+
+def test_the_server_gives_runs_to_the_version_that_is_current(
+    tmp_path: Path, temporal_server: DevServer
+) -> None:
+    client = {"kind": "temporal.client", "address": temporal_server.address, "tq_prefix": "v/"}
+    worker = {**ENTRIES["worker"], "worker_options": VERSIONED}
+    folder = write_app(tmp_path, {**ENTRIES, "worker": worker, "client": client})
+
+    async def make_current() -> None:
+        connected = await Client.connect(temporal_server.address)
+        request = SetWorkerDeploymentCurrentVersionRequest(
+            namespace="default", deployment_name="shop", build_id="v7"
+        )
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                try:
+                    service = connected.workflow_service
+                    await service.set_worker_deployment_current_version(request)
+                    return
+                except RPCError:  # the server hears of a version by the first poll
+                    await asyncio.sleep(0.05)
+
+    async def version_of(workflow_id: str) -> tuple[str, str]:
+        connected = await Client.connect(temporal_server.address)
+        told = await connected.get_workflow_handle(workflow_id).describe()
+        found = told.raw_description.workflow_execution_info.versioning_info.deployment_version
+        return found.deployment_name, found.build_id
+
+    with Node.from_path(folder) as node:
+        asyncio.run(make_current())
+        pid = node.spawn("app:flow", "app:worker", 4, options={"workflow.id": "versioned"})
+        assert node.result(pid, PATIENCE) == 8
+    assert asyncio.run(version_of("versioned")) == ("shop", "v7")
 
 
 def test_without_the_extra_the_check_names_it(

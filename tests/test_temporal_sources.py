@@ -8,9 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from temporalio.client import Client
+import pytest
+from temporalio.client import Client, WorkflowExecutionStatus
 
 from hosts.temporal.worker import TemporalWorker
+from runtime.errors import Kind, PerdureError
 from supervision.node import Node
 from tests.process_lab import PATIENCE, write_app
 from tests.temporal_lab import DevServer, on_server
@@ -158,6 +160,34 @@ def test_a_run_of_a_foreign_client_takes_what_is_deployed_and_keeps_it(
     write_app(tmp_path, entries("return 'two'"))
     with Node.from_path(app, overrides):
         assert foreign(temporal_server, go_on) == {"sum": 3, "got": {"by": ["hand"]}}
+
+
+def test_a_run_that_ends_as_it_was_asked_to_is_cancelled_at_the_server(
+    tmp_path: Path, temporal_server: DevServer
+) -> None:
+    source = """
+      process.events():receive()
+      return nil, errors.new{message = "as asked", kind = ..., details = {b = "\\xff"}}
+    """
+    ids = {Kind.CANCELED: "ends-cancelled", Kind.CONFLICT: "ends-failed"}
+    overrides = on_server(temporal_server, "app:journal")
+    with Node.from_path(write_app(tmp_path, entries(source)), overrides) as node:
+        for kind, name in ids.items():
+            pid = node.spawn("app:flow", "app:worker", kind, options={"workflow.id": name})
+            node.cancel(pid)
+            with pytest.raises(PerdureError, match="as asked") as failed:
+                node.result(pid, PATIENCE)
+            assert (failed.value.kind, failed.value.details) == (kind, {"b": b"\xff"})
+        worker = node.service("app:worker")
+        assert isinstance(worker, TemporalWorker)
+        assert worker.replay() == (2, {})
+
+    async def statuses(client: Client) -> list[WorkflowExecutionStatus | None]:
+        return [(await client.get_workflow_handle(each).describe()).status for each in ids.values()]
+
+    assert foreign(temporal_server, statuses) == [
+        WorkflowExecutionStatus.CANCELED, WorkflowExecutionStatus.FAILED
+    ]  # fmt: skip
 
 
 def test_attributes_and_memo_are_those_of_the_server(

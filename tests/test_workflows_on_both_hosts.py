@@ -106,6 +106,23 @@ ENTRIES: Final[dict[str, dict[str, Any]]] = {
         process.events():receive()
         return nil, errors.new{message = "as asked", kind = errors.CANCELED}
     """),
+    "cancels_child": lua("workflow", """
+        local pid = process.spawn("app:cancelled", "app:workflows")
+        process.cancel(pid)
+        local event = process.events():receive()
+        local _, err = workflow.exec("app:cancels_itself")
+        return {event.kind, event.from == pid, event.result.error:kind(),
+          event.result.error:message(), err:details()}
+    """),
+    "cancels_itself": lua("workflow", """
+        process.cancel(process.pid())
+        process.events():receive()
+        return nil, errors.new{message = "mine", kind = errors.CANCELED, details = {n = 1}}
+    """),
+    "too_large": lua("workflow", """
+        local _, err = process.send(process.pid(), "topic", string.rep("x", 3000000))
+        return err:message()
+    """),
     "calls": lua("workflow", """
         local target, options, args = ...
         local v, e = funcs.new():with_options(options):call(target, table.unpack(args))
@@ -317,6 +334,13 @@ def test_a_process_hears_of_the_end(node: Node, entry: str, how: str, event: lis
     assert process(node, "monitors", start(node, entry), how) == event
 
 
+def test_the_error_of_a_large_payload_says_whose_limit_it_is(node: Node) -> None:
+    of = "payload_limit of the journal, "
+    if isinstance(node.service(HOST), TemporalWorker):
+        of = "payload limit of the Temporal server, "
+    assert f"bytes are more than the {of}" in run(node, "too_large")
+
+
 def test_what_the_command_line_asks_for(node: Node) -> None:
     made = operations.start(node, "app:collects", HOST, id="by-hand")
     assert made == {"pid": f"{{{HOST}|by-hand}}", "workflow_id": "by-hand"}
@@ -345,6 +369,9 @@ def test_rules_of_a_run(node: Node) -> None:
 
 def test_children(node: Node) -> None:
     assert run(node, "family") == [[1, "two"], "Conflict", 1, "pid.exit", True, "three"]
+    assert run(node, "cancels_child") == [
+        "pid.exit", True, Kind.CANCELED, "as asked", {"n": 1}
+    ]  # fmt: skip
     told = [["one", 1, True], ["two", 2, True], ["three", 3, True], ["go", False, True]]
     assert run(node, "tells_child") == told
 

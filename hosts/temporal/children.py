@@ -16,7 +16,7 @@ from hosts.exits import exit_event
 from hosts.start_options import StartOptions, close_policy, start_options
 from hosts.temporal import headers as h
 from hosts.temporal import requests, start
-from hosts.temporal.failures import error_of
+from hosts.temporal.failures import error_of, is_cancelled
 from hosts.temporal.payloads import check_size, encoded, raw_args
 from runtime import commands as c
 from runtime import inputs
@@ -103,13 +103,12 @@ class Children:
                 # It is no child: its end is the business of those who ask for it.
                 run.answer(command.seq, True, encode(pid))
                 return
-            waiting = run.wait_long(requests.WAIT, [workflow_id], f"{command.seq}-end")
-            await self._end(command, pid, waiting, joined=True)
+            await self._end(command, pid, self._wait(workflow_id, command))
             return
         except FailureError as failed:
             run.refuse(command.seq, error_of(failed))
             return
-        await self._end(command, pid, child, joined=False)
+        await self._end(command, pid, self._child(child, workflow_id, command))
 
     async def _join(self, workflow_id: str, command: c.Spawn) -> bool:
         """Give the workflow that is there already its start messages; False when it is gone."""
@@ -122,20 +121,33 @@ class Children:
             return False
         return True
 
-    async def _end(
-        self, command: c.Spawn, pid: str, ended: Awaitable[RawValue], *, joined: bool
-    ) -> None:
+    async def _child(
+        self, child: Awaitable[RawValue], workflow_id: str, command: c.Spawn
+    ) -> tuple[bool, bytes]:
+        """How a child has ended, when it has: its result or error."""
+        try:
+            return True, encoded(await child)
+        except (FailureError, PerdureError) as failed:
+            if is_cancelled(failed):
+                # The server says no more than that; what the error was is in the child's memo.
+                return await self._wait(workflow_id, command)
+            return False, encode(error_of(failed))
+
+    async def _wait(self, workflow_id: str, command: c.Spawn) -> tuple[bool, bytes]:
+        """How a workflow has ended, when it has, as the node tells: its result or error."""
+        waiting = self._run.wait_long(requests.WAIT, [workflow_id], f"{command.seq}-end")
+        try:
+            ok, result = decode(encoded(await waiting))
+        except (FailureError, PerdureError) as failed:
+            return False, encode(error_of(failed))
+        return ok, encode(result)
+
+    async def _end(self, command: c.Spawn, pid: str, ended: Awaitable[tuple[bool, bytes]]) -> None:
         """Answer, and tell the run of the end."""
         run, by_exec = self._run, bool(command.flags & c.EXEC)
         if not by_exec:
             run.answer(command.seq, True, encode(pid))
-        try:
-            ok, value = True, encoded(await ended)
-            if joined:
-                ok, result = decode(value)
-                value = encode(result)
-        except (FailureError, PerdureError) as failed:
-            ok, value = False, encode(error_of(failed))
+        ok, value = await ended
         if by_exec:
             run.answer(command.seq, ok, value)
         else:

@@ -7,6 +7,7 @@ what they say.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from temporalio.client import WorkflowFailureError
@@ -24,9 +25,14 @@ from temporalio.exceptions import (
 from temporalio.exceptions import TimeoutError as ServerTimeout
 from temporalio.service import RPCError, RPCStatusCode
 
+from runtime.codec import encode
 from runtime.errors import Kind, PerdureError
 
 _OURS: Final = "perdure"
+#: What a run that was cancelled has in its memo: the server's event of it has no room for an error.
+_MEMO: Final = "perdure-error"
+#: Bytes of an error, in our codec, that a memo is given at most.
+_ROOM: Final = 256 * 1024
 _KINDS: Final = frozenset(
     value for name, value in vars(Kind).items() if name.isupper() and value
 )  # fmt: skip
@@ -70,6 +76,29 @@ def failure(error: PerdureError, *, final: bool = False) -> ApplicationError:
         # Whoever called hears of it, so the SDK need not log it as well.
         category=ApplicationErrorCategory.BENIGN,
     )
+
+
+def memo_of(error: PerdureError) -> dict[str, Any] | None:
+    """The memo of a run that ends as cancelled with an error; None for one that is too large."""
+    if len(encode(error)) > _ROOM:
+        return None
+    names = ("kind", "message", "retryable", "details", "context", "trace")
+    said = {name: getattr(error, name) for name in names}
+    return {_MEMO: {name: value for name, value in said.items() if value not in (None, "")}}
+
+
+def error_of_memo(memo: Mapping[str, Any]) -> PerdureError:
+    """The error that a run ended with which the server has as cancelled."""
+    said = memo.get(_MEMO)
+    if not isinstance(said, dict) or not {"kind", "message"} <= said.keys():
+        return PerdureError(Kind.CANCELED, "canceled")
+    return PerdureError(**said)
+
+
+def is_cancelled(failed: BaseException) -> bool:
+    """Whether a failure says of a workflow that it has ended as cancelled."""
+    workflows = (ChildWorkflowError, WorkflowFailureError)
+    return isinstance(failed, workflows) and isinstance(failed.__cause__, CancelledError)
 
 
 def error_of(failed: BaseException) -> PerdureError:

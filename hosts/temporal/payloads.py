@@ -26,6 +26,7 @@ from runtime.errors import Kind, PerdureError
 
 #: Bytes of one payload that a server takes (its `limit.blobSize.error`).
 LIMIT: Final = 2 * 1024 * 1024
+LIMITED_BY: Final = "the payload limit of the Temporal server"
 
 
 def is_plain(value: Any) -> bool:
@@ -116,7 +117,7 @@ def check_size(what: str, values: Sequence[RawValue]) -> None:
     size = sum(len(each.payload.data) for each in values)
     if size > LIMIT:
         text = (
-            f"{what}: {size} bytes are more than the server takes, {LIMIT}: keep it elsewhere and "
-            "pass on where"
+            f"{what}: {size} bytes are more than {LIMITED_BY}, {LIMIT}: keep it elsewhere and pass "
+            "on where"
         )
         raise PerdureError(Kind.INVALID, text, False)

@@ -4,18 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
+
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.worker import WorkerDeploymentConfig
 
 from runtime.config.scalars import Duration
 from runtime.config.temporal_kinds import WORKER_OPTIONS
+from runtime.errors import Kind, PerdureError
+
+_OF_DEPLOYMENT: Final = ("deployment_name", "use_versioning", "default_versioning_behavior")
 
 
 def arguments(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of `temporalio.worker.Worker` for the options that are given."""
-    made: dict[str, Any] = {}
-    for name, value in options.items():
-        if value is not None:
-            option = WORKER_OPTIONS[name]
-            timed = isinstance(option.type, Duration)
-            made[option.argument] = timedelta(microseconds=value / 1000) if timed else value
+    """Arguments of `temporalio.worker.Worker` for the options that are given.
+
+    Raises PerdureError INVALID for options of a deployment that lack others.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    made = _deployment(given)
+    for name in given.keys() - set(_OF_DEPLOYMENT):
+        option, value = WORKER_OPTIONS[name], given[name]
+        timed = isinstance(option.type, Duration)
+        made[option.argument] = timedelta(microseconds=value / 1000) if timed else value
     return made
+
+
+def _deployment(given: dict[str, Any]) -> dict[str, Any]:
+    """The argument for the version of a deployment, whose options it takes out of `given`."""
+    name, versioned = given.get("deployment_name"), given.get("use_versioning", False)
+    behavior = given.get("default_versioning_behavior")
+    if not name:
+        lacking = [each for each in _OF_DEPLOYMENT if given.get(each)]
+        if lacking:
+            text = f"worker_options.{lacking[0]}: it needs deployment_name and build_id"
+            raise PerdureError(Kind.INVALID, text, False)
+        return {}
+    build = given.pop("build_id", "")
+    if not build:
+        text = "worker_options.deployment_name: it needs build_id, the version of the code"
+        raise PerdureError(Kind.INVALID, text, False)
+    how = VersioningBehavior.UNSPECIFIED
+    if versioned:
+        how = VersioningBehavior[(behavior or "auto_upgrade").upper()]
+    version = WorkerDeploymentVersion(name, build)
+    return {"deployment_config": WorkerDeploymentConfig(version, versioned, how)}

@@ -24,6 +24,7 @@ class Option(NamedTuple):
 
 _COUNT: Final = Integer(1)
 _RATE: Final = Number(0)
+_DEPLOYMENT: Final = "deployment_config"
 
 #: Option -> what it is to the Python SDK. The defaults are that SDK's.
 WORKER_OPTIONS: Final[Mapping[str, Option]] = {
@@ -71,6 +72,17 @@ WORKER_OPTIONS: Final[Mapping[str, Option]] = {
     ),
     "identity": Option("identity", Text(), "the worker's name at the server"),
     "build_id": Option("build_id", Text(), "of the code, for what the server shows"),
+    "deployment_name": Option(
+        _DEPLOYMENT, Text(), "the worker deployment of which the code is the version build_id"
+    ),
+    "use_versioning": Option(
+        _DEPLOYMENT, Flag(), "the server gives runs to versions of deployment_name as it is told"
+    ),
+    "default_versioning_behavior": Option(
+        _DEPLOYMENT,
+        Choice(("auto_upgrade", "pinned"), "behavior"),
+        "with use_versioning: runs go to newer versions (the default), or stay on theirs",
+    ),
 }
 
 #: What the Go SDK has and the Python SDK has not, or what has no meaning for one workflow type.
@@ -80,8 +92,7 @@ _UNMAPPED: Final = frozenset(
         "enable_session_worker", "enable_logging_in_replay", "disable_workflow_worker",
         "disable_registration_aliasing", "deadlock_detection_timeout",
         "max_concurrent_eager_activity_execution_size", "max_concurrent_nexus_task_execution_size",
-        "max_concurrent_nexus_task_pollers", "deployment_name", "deployment_options",
-        "use_versioning", "use_build_id_for_versioning", "default_versioning_behavior",
+        "max_concurrent_nexus_task_pollers", "deployment_options", "use_build_id_for_versioning",
         "workflow_panic_policy", "background_activity_context", "interceptors", "on_fatal_error",
         "max_workflow_thread_count", "workflow_cache_size",
     }

@@ -105,7 +105,7 @@ function S.refused(slot, what, name, size)
   local item = slot.values and slot.values[slot.values.next]
   if slot.replaying and not (item and item[1] == kind) then return nil end
   return S.new_error("Invalid", recorded(slot, kind, function()
-    return what .. name .. ": " .. size .. " bytes are more than the payload_limit of the journal, " .. LIMIT
+    return what .. name .. ": " .. size .. " bytes are more than " .. S.limited_by .. ", " .. LIMIT
       .. ": keep it elsewhere and pass on where, or raise the limit"
   end))
 end
