@@ -38,7 +38,7 @@ def demo(
     if data is not None:
         options += ["--data", str(data)]
     return subprocess.Popen(
-        [*_PERDURE, "run", str(app), "demo", *options],
+        [*_PERDURE, "run", str(app), *options, "demo"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

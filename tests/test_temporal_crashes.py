@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hosts.temporal.worker import TemporalWorker
 from supervision.node import Node
 from tests.orders_lab import ROOT, copy, counts, demo, expected
 from tests.process_lab import PATIENCE, write_app
@@ -40,9 +41,15 @@ def test_orders_on_temporal_killed_in_the_middle_and_resumed_by_another_node(
     assert " 0 under way" not in line, "it was killed too late"
 
     output, errors = demo(app, overrides, data=tmp_path / "another").communicate(timeout=60)
-    assert errors == ""
+    assert errors.splitlines()[0].endswith("app:journal: path: it has no effect here")
+    assert "Traceback" not in errors
     assert {outcome: n for outcome, n in counts(output).items() if n} == expected(app)
     assert "lost:          none\ncharged twice: none\nwrong balance: none\n" in output
+    with Node.from_path(app, overrides, tmp_path / "third") as node:
+        worker = node.service("app:orders")
+        assert isinstance(worker, TemporalWorker)
+        count, differ = worker.replay()
+        assert (count, differ) == (30, {})
 
 
 FUNCTIONS = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any, TypeVar
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 
+from hosts.temporal.headers import SEED, SOURCE, HeaderInterceptor, headers_of, sending
+from hosts.temporal.start import SOURCE_LIMIT
 from hosts.temporal.worker import TemporalWorker
 from runtime.errors import Kind, PerdureError
 from supervision.node import Node
@@ -160,6 +163,50 @@ def test_a_run_of_a_foreign_client_takes_what_is_deployed_and_keeps_it(
     write_app(tmp_path, entries("return 'two'"))
     with Node.from_path(app, overrides):
         assert foreign(temporal_server, go_on) == {"sum": 3, "got": {"by": ["hand"]}}
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (zlib.compress(bytes(SOURCE_LIMIT + 1)), "more than 16777216 bytes"),
+        (zlib.compress(b"return 1")[:-3], "is cut off"),
+        (b"no source", "is damaged"),
+    ],
+)
+def test_a_run_whose_source_header_is_none_fails_with_a_clear_error(
+    tmp_path: Path, temporal_server: DevServer, source: bytes, said: str
+) -> None:
+    overrides = on_server(temporal_server, "app:journal")
+    queue = overrides[2].partition("=")[2] + "app:worker"
+
+    async def begin() -> None:
+        given = headers_of({SOURCE: source, SEED: bytes(32)})
+        client = await Client.connect(temporal_server.address, interceptors=[HeaderInterceptor()])
+        with sending(given):
+            await client.start_workflow("app:flow", id=queue, task_queue=queue)
+
+    with Node.from_path(write_app(tmp_path, entries("return 1")), overrides) as node:
+        asyncio.run(begin())
+        with pytest.raises(PerdureError, match=said) as failed:
+            node.result(f"{{app:worker|{queue}}}", PATIENCE)
+    assert failed.value.kind == Kind.INVALID
+
+
+def test_a_cron_schedule_is_that_of_the_server(tmp_path: Path, temporal_server: DevServer) -> None:
+    overrides = on_server(temporal_server, "app:journal")
+    options = {"workflow.id": "nightly", "workflow.cron_schedule": "0 3 * * *"}
+
+    async def schedule(client: Client) -> tuple[str, float]:
+        history = await client.get_workflow_handle("nightly").fetch_history()
+        begun = history.events[0].workflow_execution_started_event_attributes
+        return begun.cron_schedule, begun.first_workflow_task_backoff.ToTimedelta().total_seconds()
+
+    with Node.from_path(write_app(tmp_path, entries("return 1")), overrides) as node:
+        pid = node.spawn("app:flow", "app:worker", options=options)
+        kept, waits = foreign(temporal_server, schedule)
+        node.terminate(pid)
+    assert kept == "0 3 * * *"
+    assert 0 < waits <= 86400
 
 
 def test_a_run_that_ends_as_it_was_asked_to_is_cancelled_at_the_server(

@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import zlib
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
@@ -216,7 +215,10 @@ class Execution:
             if parts.kind_of(entry) != "workflow.lua":
                 raise RuntimeError(f"{entry} is no workflow.lua that this worker knows")
             return entry
-        blob = zlib.decompress(source)
+        try:
+            blob = start.source_of(source)
+        except PerdureError as error:
+            raise failure(error, final=True) from None
         deployed = parts.bundle(entry)
         if deployed is not None and deployed.blob == blob:
             return entry

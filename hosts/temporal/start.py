@@ -31,6 +31,9 @@ _REUSE: Final = {
 }
 
 
+#: Bytes that a source in a header may have: above that it is none of ours.
+SOURCE_LIMIT: Final = 16 * 1024 * 1024
+
 #: No second run under a workflow id, whatever became of the first.
 REJECT: Final = WorkflowIDReusePolicy.REJECT_DUPLICATE
 
@@ -61,6 +64,23 @@ def start_headers(
             h.MACHINE: MACHINE_VERSION,
         }
     )
+
+
+def source_of(compressed: bytes) -> bytes:
+    """The source in a header. Raises PerdureError INVALID when it is none."""
+    expanding = zlib.decompressobj()
+    try:
+        blob = expanding.decompress(compressed, SOURCE_LIMIT)
+    except zlib.error as error:
+        text = f"the header {h.SOURCE} is damaged: {error}: start the run again"
+        raise PerdureError(Kind.INVALID, text, False) from None
+    if not expanding.eof:
+        text = (
+            f"the header {h.SOURCE} is cut off, or its source has more than {SOURCE_LIMIT} bytes: "
+            "start the run again, with smaller libraries"
+        )
+        raise PerdureError(Kind.INVALID, text, False)
+    return blob
 
 
 def rules(options: StartOptions) -> dict[str, Any]:
