@@ -1,4 +1,4 @@
-"""All benchmarks, in the order of the table."""
+"""All benchmarks, in the order of the table; that of a Temporal server where one is installed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from benchmarks.idle import IDLE
 from benchmarks.links import LINKS
 from benchmarks.lua_work import LUA_WORK
 from benchmarks.messages import CROSS_VM, FAN_OUT
+from benchmarks.peers.durable import TEMPORAL
 from benchmarks.recovery import BLOCKED, RECOVERY
 from benchmarks.replay import REPLAY
 from benchmarks.ring import PING_PONG, RING
 from benchmarks.sequential import SEQUENTIAL
 from benchmarks.signals import SIGNALS
 from benchmarks.supervision import MANY, RESTARTS
+from benchmarks.temporal_host import TEMPORAL_HOST
 from benchmarks.workflows import EMPTY, ROUND_TRIPS, SIGNALED
 
 ALL: Final[dict[str, Benchmark]] = {
@@ -47,5 +49,6 @@ ALL: Final[dict[str, Benchmark]] = {
         BOOT,
         RESTARTS,
         MANY,
+        *([TEMPORAL_HOST] if TEMPORAL.present() else []),
     )
 }

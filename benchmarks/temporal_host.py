@@ -1,31 +1,21 @@
 """Activity round trips on a Temporal server: our worker beside a plain Python SDK worker.
 
 Both on one dev server, in one process, with workflows of the same shape, one after the other. The
-plain worker has no sandbox, as ours has none.
-
-    python -m benchmarks.temporal_host [--quick]     needs the extras temporal and test
+plain worker has no sandbox, as ours has none. Needs the extra bench.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final, TypeVar
 
-from rich.console import Console
-from temporalio.client import Client
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
-
-from benchmarks import nodes, report
+from benchmarks import nodes
 from benchmarks.figures import Benchmark, Figure, Goal, Round
-from benchmarks.peers.temporal_server import Trips, add
-from benchmarks.runner import run
 from supervision import Node
 from supervision.cli.temporal_dev import dev_server
 
@@ -47,7 +37,6 @@ _APPLICATION: Final = """
 
 IN_FLIGHT: Final = 20
 ACTIVITIES: Final = 5
-_QUEUE: Final = "plain"
 
 _RATE: Final = "round trips"
 _MS: Final = "one round trip"
@@ -69,19 +58,7 @@ class _Plain:
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
-
-
-@asynccontextmanager
-async def _worker(address: str) -> AsyncIterator[Client]:
-    client = await Client.connect(address)
-    async with Worker(
-        client,
-        task_queue=_QUEUE,
-        workflows=[Trips],
-        activities=[add],
-        workflow_runner=UnsandboxedWorkflowRunner(),
-    ):
-        yield client
+        self._loop.close()
 
 
 async def _together(count: int, one: Callable[[int], Awaitable[object]]) -> float:
@@ -108,17 +85,20 @@ class _Names:
 @contextmanager
 def _prepare(size: int, folder: Path) -> Iterator[Callable[[], Round]]:
     """Size: workflows in a round; a twentieth of as many k round trips one after the other."""
+    # Not before it is measured: what it brings would count as memory of other benchmarks.
+    from benchmarks.peers.temporal_worker import worker as plain_worker
+
     one_by_one, names = max(size // 2, 5), _Names()
     with (
         dev_server() as server,
         nodes.running(folder, _APPLICATION.format(address=server.address)) as node,
     ):
         plain = _Plain()
-        worker = _worker(server.address)
-        client = plain.run(worker.__aenter__())
+        worker = plain_worker(server.address)
+        trips = plain.run(worker.__aenter__())
 
         async def theirs(activities: int) -> None:
-            await client.execute_workflow(Trips.run, activities, id=names.next(), task_queue=_QUEUE)
+            await trips(names.next(), activities)
 
         async def ours(activities: int) -> None:
             await asyncio.to_thread(_run, node, activities)
@@ -159,13 +139,3 @@ TEMPORAL_HOST: Final = Benchmark(
     prepare=_prepare,
     rounds=3,
 )
-
-
-def _main() -> None:
-    with TemporaryDirectory() as folder:
-        results = run(TEMPORAL_HOST, Path(folder), quick="--quick" in sys.argv)
-    Console().print(report.table(results, quick="--quick" in sys.argv))
-
-
-if __name__ == "__main__":
-    _main()
