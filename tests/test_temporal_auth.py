@@ -5,13 +5,13 @@ The dev server speaks no TLS, so what ends the TLS connection stands before it, 
 
 from __future__ import annotations
 
-import asyncio
+import socket
 import ssl
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from select import select
 from typing import Any, Final
 
 import pytest
@@ -82,62 +82,71 @@ class Front:
     """Ends TLS before a server; `came` is what clients sent, `names` who they were."""
 
     def __init__(self, address: str, context: ssl.SSLContext) -> None:
-        self.address = ""
         self.came = bytearray()
         self.names: set[str] = set()
-        self._behind = address.rsplit(":", 1)
+        host, port = address.rsplit(":", 1)
+        self._behind = host, int(port)
         self._context = context
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._open: set[ssl.SSLSocket] = set()
+        self._closed = False
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
 
-    async def serve(self) -> asyncio.Server:
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._context)
-        self.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        return server
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            for each in self._open:
+                with suppress(OSError):  # it is gone already
+                    each.shutdown(socket.SHUT_RDWR)
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        self._listener.close()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = writer.get_extra_info("peercert") or {}
-        self.names.update(value for ((_, value),) in peer.get("subject", ()))
-        host, port = self._behind
-        there, back = await asyncio.open_connection(host, int(port))
-        await asyncio.gather(
-            self._pump(reader, back, self.came), self._pump(there, writer, bytearray())
-        )
+    def _accept(self) -> None:
+        with suppress(OSError):  # the end
+            while True:
+                plain, _ = self._listener.accept()
+                thread = threading.Thread(target=self._serve, args=[plain])
+                self._threads.append(thread)
+                thread.start()
 
-    async def _pump(
-        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, kept: bytearray
-    ) -> None:
-        try:
-            while data := await source.read(65536):
-                kept += data
-                target.write(data)
-                await target.drain()
-        except OSError:
-            pass  # one side is gone, and so is the other
-        finally:
-            target.close()
+    def _serve(self, plain: socket.socket) -> None:
+        with (
+            self._context.wrap_socket(
+                plain, server_side=True, do_handshake_on_connect=False
+            ) as client,
+            suppress(OSError),  # one side is gone, or the client was refused
+        ):
+            with self._lock:
+                if self._closed:
+                    return
+                self._open.add(client)
+            try:
+                client.do_handshake()
+                peer: Any = client.getpeercert() or {}
+                self.names.update(value for ((_, value),) in peer.get("subject", ()))
+                with socket.create_connection(self._behind) as server:
+                    self._pass_on(client, server)
+            finally:
+                with self._lock:
+                    self._open.remove(client)
 
-
-@contextmanager
-def front(address: str, context: ssl.SSLContext) -> Iterator[Front]:
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    made = Front(address, context)
-    server = asyncio.run_coroutine_threadsafe(made.serve(), loop).result()
-
-    async def close() -> None:
-        server.close()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    try:
-        yield made
-    finally:
-        asyncio.run_coroutine_threadsafe(close(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+    def _pass_on(self, client: ssl.SSLSocket, server: socket.socket) -> None:
+        while True:
+            ready = [client] if client.pending() else select([client, server], [], [])[0]
+            for source in ready:
+                data = source.recv(65536)
+                if not data:
+                    return
+                if source is client:
+                    self.came += data
+                    server.sendall(data)
+                else:
+                    client.sendall(data)
 
 
 @pytest.fixture
@@ -185,7 +194,7 @@ def test_a_key_goes_with_what_is_asked_over_tls(
         "api_key_file": str(tmp_path / "key"),
     }
     auth = {"type": "api_key", where: given[where]}
-    with front(temporal_server.address, context_of(authority, mutual=False)) as tls:
+    with closing(Front(temporal_server.address, context_of(authority, mutual=False))) as tls:
         with Node.from_path(app(tmp_path, authority, tls.address, auth)) as node:
             assert node.result(node.spawn("app:flow", "app:worker", 7), PATIENCE) == 7
         assert "".join(_FIVE_BITS[letter] for letter in KEY) in bits(bytes(tls.came))
@@ -196,7 +205,7 @@ def test_a_client_certificate_says_who_it_is(
 ) -> None:
     certificate, key = authority.certificate("shop")
     auth = {"type": "mtls", "cert_file": certificate, "key_file": key}
-    with front(temporal_server.address, context_of(authority, mutual=True)) as tls:
+    with closing(Front(temporal_server.address, context_of(authority, mutual=True))) as tls:
         with Node.from_path(app(tmp_path, authority, tls.address, auth)) as node:
             assert node.result(node.spawn("app:flow", "app:worker", 7), PATIENCE) == 7
         assert tls.names == {"shop"}
@@ -212,7 +221,7 @@ def test_a_certificate_that_nobody_signed_is_refused(
     auth = {"type": "mtls", "cert_file": certificate, "key_file": key}
     trusted = other if strange == "server" else authority
     with (
-        front(temporal_server.address, context_of(authority, mutual=True)) as tls,
+        closing(Front(temporal_server.address, context_of(authority, mutual=True))) as tls,
         Node.from_path(app(tmp_path, trusted, tls.address, auth)) as node,
     ):
         client = {each.id: each for each in node.services()}["app:client"]
