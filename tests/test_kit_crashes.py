@@ -47,7 +47,8 @@ def test_a_sound_workflow_ends_the_same_at_every_boundary(perdure: Kit) -> None:
     assert result == {"receipt": "paid", "by": "ann", "at": 1738281600}
     assert ledger == [5]
     assert crashes.commits >= 4  # started; charged and asleep; the message; awake, the end
-    assert crashes.kills == 2 * crashes.commits
+    # At one boundary or at both: two transactions of one run may be one of another.
+    assert crashes.commits <= crashes.kills <= 2 * crashes.commits
     twice = [keys for keys in charged if len(keys) == 2]
     assert twice, "some attempts are lost with their node and made again"
     assert all(len(set(keys)) == 1 for keys in charged)
