@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from runtime.config.registry import Entry, Registry
+from runtime.errors import Kind, PerdureError
 from runtime.lua.machine import Definition
 
 #: Kinds whose source a machine runs.
@@ -29,6 +30,16 @@ def definition(entry: Entry) -> Definition:
 def definitions(registry: Registry) -> dict[str, Definition]:
     """All Lua entries."""
     return {entry.id: definition(entry) for entry in registry.of_kind(*LUA_KINDS)}
+
+
+def check_workflow(known: Mapping[str, Definition], entry_id: str, host_id: str) -> None:
+    """Raise PerdureError NOT_FOUND or INVALID for what a workflow host cannot start."""
+    found = known.get(entry_id)
+    if found is None:
+        raise PerdureError(Kind.NOT_FOUND, f"{entry_id} does not exist")
+    if found.kind != "workflow.lua":
+        text = f"{entry_id} is a {found.kind}: {host_id} runs workflow.lua"
+        raise PerdureError(Kind.INVALID, text)
 
 
 def with_imports(entry_id: str, known: Mapping[str, Definition]) -> dict[str, Definition]:

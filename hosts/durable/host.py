@@ -14,6 +14,7 @@ from typing import Any, Final
 from hosts.activity_options import ONCE, RetryPolicy
 from hosts.calls import Calls
 from hosts.clients import Clients
+from hosts.definitions import check_workflow
 from hosts.deployed import Deployed
 from hosts.durable import keys, listing
 from hosts.durable.activities import Activities
@@ -319,15 +320,8 @@ class WorkflowHost:
             shard.post(partial(shard.request, reply, shard.arrivals.outcome, workflow_id, reply))
 
     def spawn(self, request: SpawnRequest) -> None:
-        definition = self._deployed.definitions.get(request.entry)
         try:
-            if definition is None:
-                raise PerdureError(Kind.NOT_FOUND, f"{request.entry} does not exist")
-            if definition.kind != "workflow.lua":
-                raise PerdureError(
-                    Kind.INVALID,
-                    f"{request.entry} is a {definition.kind}: {self.id} runs workflow.lua",
-                )
+            check_workflow(self._deployed.definitions, request.entry, self.id)
             options = start_options(request.settings)
             if options.task_queue not in (None, self._task_queue, self.id):
                 self._hand_over(request, options.task_queue)
@@ -340,8 +334,7 @@ class WorkflowHost:
             if not self._shards:
                 raise PerdureError(Kind.UNAVAILABLE, f"{self.id} is not running", True)
         except PerdureError as error:
-            for key in ("reply", "outcome"):
-                self._router.refuse(request.start.get(key), error)  # type: ignore[arg-type]
+            self._router.refuse_spawn(request, error)
             return
         shard = self._shard_of(workflow_id)
         reply, start_run = request.start.get("reply"), shard.starts.start_run

@@ -22,6 +22,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from hosts.activity_options import RetryPolicy
 from hosts.calls import Calls
+from hosts.definitions import check_workflow
 from hosts.deployed import Deployed
 from hosts.effects import log_failure
 from hosts.start_options import start_options
@@ -261,15 +262,9 @@ class TemporalWorker:
             lanes.apart((item[2], item[3]), runs.result(workflow_id))
 
     def spawn(self, request: SpawnRequest) -> None:
-        definition, opened = self._deployed.definitions.get(request.entry), self._open
+        opened = self._open
         try:
-            if definition is None:
-                raise PerdureError(Kind.NOT_FOUND, f"{request.entry} does not exist")
-            if definition.kind != "workflow.lua":
-                raise PerdureError(
-                    Kind.INVALID,
-                    f"{request.entry} is a {definition.kind}: {self.id} runs workflow.lua",
-                )
+            check_workflow(self._deployed.definitions, request.entry, self.id)
             options = start_options(request.settings)
             workflow_id = options.workflow_id or request.name or self._new_id(request)
             check_name(workflow_id, "workflow id")
