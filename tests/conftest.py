@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests import temporal_lab
 from tests.crash import bugs
-from tests.temporal_lab import DevServer, dev_server
+from tests.temporal_lab import DevServer
 
 bugs.plant()
 
@@ -21,7 +22,14 @@ settings.load_profile("gate")
 
 
 @pytest.fixture(scope="session")
-def temporal_server() -> Iterator[DevServer]:
-    """A Temporal dev server with its state in memory."""
-    with dev_server() as server:
+def session_server() -> Iterator[DevServer]:
+    with temporal_lab.dev_server() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def temporal_server(session_server: DevServer) -> Iterator[DevServer]:
+    """A Temporal dev server with its state in memory. Every history that a module leaves on it is
+    replayed."""
+    yield session_server
+    assert temporal_lab.misfits(session_server) == {}

@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-from supervision.cli.temporal_dev import DevServer, dev_server
+from supervision.cli import temporal_dev
+from supervision.cli.temporal_dev import DevServer
 
-__all__ = ["DevServer", "dev_server", "on_server"]
+__all__ = ["DevServer", "dev_server", "misfits", "on_server"]
+
+
+@contextmanager
+def dev_server(database: Path | None = None) -> Iterator[DevServer]:
+    """A dev server while the block runs; at its end every history that it has is replayed."""
+    # What it imports is only there with the extra: other tests do without.
+    from tests import temporal_histories
+
+    temporal_histories.watch()
+    with temporal_dev.dev_server(database) as server:
+        yield server
+        assert misfits(server) == {}
+
+
+def misfits(server: DevServer) -> dict[str, str]:
+    """Runs of a server, by workflow id, that do not replay, and why. Those of an earlier look are
+    left out."""
+    from tests import temporal_histories
+
+    return asyncio.run(temporal_histories.misfits(server.address))
 
 
 def on_server(server: DevServer, journal: str) -> list[str]:

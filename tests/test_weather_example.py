@@ -5,8 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
 from supervision import Node
 from tests.cli_lab import perdure
+from tests.temporal_lab import on_server
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "weather"
 REPORT = """\
@@ -27,9 +30,16 @@ def test_the_demo_prints_the_report(tmp_path: Path) -> None:
         assert done.stdout.strip() == REPORT
 
 
-def test_the_almanac_answers_python_and_workflows(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["journal", "temporal"])
+def test_the_almanac_answers_python_and_workflows(
+    tmp_path: Path, request: pytest.FixtureRequest, where: str
+) -> None:
     app = Path(shutil.copytree(EXAMPLE, tmp_path / "weather"))
-    with Node.from_path(app) as node:
+    overrides = []
+    if where == "temporal":
+        overrides = on_server(request.getfixturevalue("temporal_server"), "app:journal")
+        overrides += ["app:workflows:kind=temporal.worker", "app:workflows:client=app:journal"]
+    with Node.from_path(app, overrides) as node:
         almanac = node.actor(node.spawn("app:almanac", "app:processes", name="almanac"))
         node.send("almanac", "measured", {"sensor": "hill", "celsius": 7.5})
         assert almanac.ask(("summary?",), timeout=30) == [

@@ -41,6 +41,25 @@ class Children:
         self._run = execution
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def is_one(self, command: c.Spawn, queue: str | None) -> bool:
+        """Whether a spawn is that of a child; else it is the node's. `queue` is the task queue of
+        its host, None where that is no worker on the same client.
+
+        A replay has to find what was found at first, though the entry may be gone by now, or the
+        host not be up. So the history marks, as a patch, what is no child and no process.
+        """
+        parts, mark = self._run.parts, f"perdure.spawn@{command.seq}"
+        kind = parts.kind_of(command.entry)
+        if kind not in ("", "workflow.lua"):
+            return False
+        if not workflow.unsafe.is_replaying():
+            return (kind != "" and queue is not None) or not workflow.patched(mark)
+        if workflow.patched(mark):
+            return False
+        # Without a mark: a child, or a process whose entry is gone.
+        served = parts.router.served_by(command.host)
+        return kind != "" or queue is not None or served is None
+
     def spawn(self, command: c.Spawn, queue: str) -> None:
         """Start a child on a task queue, and answer with its PID, or for exec with its result."""
         try:

@@ -202,8 +202,8 @@ class Execution:
         entry, parts = self.info.workflow_type, self.parts
         source, seed = h.header(self.headers, h.SOURCE), h.header(self.headers, h.SEED)
         if seed is None:
-            if parts.kind_of(entry) != "workflow.lua":
-                raise RuntimeError(f"{entry} is no workflow.lua that this worker knows")
+            if not workflow.unsafe.is_replaying():
+                self._check_deployed()
             begun = workflow.start_local_activity(
                 requests.BEGIN, args=[entry], result_type=list, **requests.TIMES
             )
@@ -212,8 +212,7 @@ class Execution:
             seed, self._machine, source = begun.result()
         self.seed = hmac.digest(seed, self.info.run_id.encode(), "sha256")
         if source is None:
-            if parts.kind_of(entry) != "workflow.lua":
-                raise RuntimeError(f"{entry} is no workflow.lua that this worker knows")
+            self._check_deployed()
             return entry
         try:
             blob = start.source_of(source)
@@ -223,6 +222,11 @@ class Execution:
         if deployed is not None and deployed.blob == blob:
             return entry
         return self._vm.pin(entry, blob, hashlib.sha256(blob).digest())
+
+    def _check_deployed(self) -> None:
+        entry = self.info.workflow_type
+        if self.parts.kind_of(entry) != "workflow.lua":
+            raise RuntimeError(f"{entry} is no workflow.lua that this worker knows")
 
     def _outcome(self, end: c.Ended | c.Upgrade | None) -> RawValue:
         """The result, or the failure, of the run."""
@@ -332,11 +336,11 @@ class Execution:
             self.answer(command.seq, True, encode(True))
 
     def _spawn(self, command: c.Spawn) -> None:
-        kind, queue = self.parts.kind_of(command.entry), self.parts.queue_of(command.host)
-        if queue is None or kind != "workflow.lua":
-            self._ask_node(command)
+        queue = self.parts.queue_of(command.host)
+        if self.children.is_one(command, queue):
+            self.children.spawn(command, queue or self.info.task_queue)
         else:
-            self.children.spawn(command, queue)
+            self._ask_node(command)
 
     def _ask_node(self, command: requests.Request) -> None:
         """Ask the node for something; its answer is recorded."""

@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Final
 
+from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
-from hosts.temporal.connection import TemporalClient
 from hosts.temporal.headers import HeaderInterceptor
 from hosts.temporal.parts import Parts
 from hosts.temporal.payloads import CONVERTER
-from hosts.temporal.vms import RunVm, RunVms
+from hosts.temporal.vms import RunVms
 from hosts.temporal.workflow import PartsInterceptor, Run
+
+#: What is last in the name of a VM that replays.
+NAME: Final = "replay VM"
 
 
 async def replayed(
-    connection: TemporalClient, parts: Parts, vm: RunVm, query: str
+    histories: AsyncIterator[WorkflowHistory], namespace: str, parts: Parts
 ) -> tuple[int, dict[str, str]]:
-    """Replay the runs that a query of the server finds; nothing of them is performed.
-
-    Args:
-        vm: in which they are replayed.
+    """Replay runs of a worker in a VM of their own; nothing of them is performed.
 
     Returns how many there were, and by workflow id what those that cannot be replayed did
     otherwise.
     """
-    client, count, differ = connection.opened(), 0, {}
+    vm = parts.vms.all[0].fresh(f"{parts.host_id} {NAME}")
+    count, differ = 0, {}
     with ThreadPoolExecutor(1) as executor:
         replayer = Replayer(
             workflows=[Run],
-            namespace=connection.namespace,
+            namespace=namespace,
             data_converter=CONVERTER,
             interceptors=[
                 HeaderInterceptor(),
@@ -39,7 +42,6 @@ async def replayed(
             workflow_runner=UnsandboxedWorkflowRunner(),
             workflow_task_executor=executor,
         )
-        histories = client.list_workflows(query).map_histories()
         async with replayer.workflow_replay_iterator(histories) as results:
             async for result in results:
                 count += 1

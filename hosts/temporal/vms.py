@@ -43,6 +43,10 @@ class RunVm:
         self._runs: dict[str, str] = {}
         self._pinned: set[str] = set()
 
+    def fresh(self, name: str) -> RunVm:
+        """A VM of the same kind, without runs and with the definitions of now."""
+        return RunVm(name, self._make, self._router)
+
     def begin(self, pid: str, run_id: str) -> None:
         """A run comes into memory; another of the same workflow id leaves it."""
         with self._lock:

@@ -202,8 +202,8 @@ class TemporalWorker:
             raise self._not_running()
         connection = opened.connection
         query = query or f"TaskQueue = '{self._queue_on(connection)}'"
-        vm = self._vm(-1)
-        return connection.submit(replayed(connection, opened.parts, vm, query)).result()
+        histories = connection.opened().list_workflows(query).map_histories()
+        return connection.submit(replayed(histories, connection.namespace, opened.parts)).result()
 
     def _vm(self, index: int) -> RunVm:
         def make() -> Machine:

@@ -310,6 +310,8 @@ KINDS: Final[Mapping[str, EntryKind]] = {
                 ),
             },
             auto_start=True,
+            # Overrides of kind and client make a workflow.host a worker.
+            ignored=frozenset({"journal"}),
         ),
     ),
     "terminal.host": EntryKind(
