@@ -10,7 +10,6 @@ from typing import Final
 
 from benchmarks import nodes
 from benchmarks.figures import Benchmark, Figure, Goal, Round
-from hosts.durable.records import Record
 from journal.store import Store
 from runtime.config.loader import load
 from supervision.trial import new_trial, reading
@@ -46,16 +45,9 @@ def _prepare(size: int, folder: Path) -> Iterator[Callable[[], Round]]:
 
     def measure(store: Store) -> Round:
         (number, row), *_ = store.runs(on_bad=lambda error: None)
-        count = 0
-
-        def recorded() -> Iterator[Record]:
-            nonlocal count
-            for page in store.pages(number):
-                count += len(page)
-                yield from (record for _, record in page)
-
+        count = store.last_seq(number)
         begin = time.perf_counter()
-        verdict = trial.run(row, recorded)
+        verdict = trial.run(row, lambda: store.records(number))
         seconds = time.perf_counter() - begin
         if not verdict.fits:
             raise RuntimeError(str(verdict))

@@ -82,10 +82,10 @@ def decode_in(
     database: Database, key: bytes, data: bytes, extension: Callable[[int, bytes], Any] = ExtType
 ) -> Any:
     """The same for a database that is none of a journal."""
-    if data[:2] != _HEADER or len(data) <= OVERHEAD:
-        raise _bad(database, key, f"starts with {data[:2].hex()}, not {_HEADER.hex()}")
     body = data[OVERHEAD:]
-    if crc32(key, crc32(body)) != int.from_bytes(data[2:OVERHEAD], "big"):
+    if data[:OVERHEAD] != _HEADER + crc32(key, crc32(body)).to_bytes(4, "big") or not body:
+        if data[:2] != _HEADER or not body:
+            raise _bad(database, key, f"starts with {data[:2].hex()}, not {_HEADER.hex()}")
         raise _bad(database, key, "its checksum does not match")
     try:
         return unpackb(body, strict_map_key=False, ext_hook=extension)

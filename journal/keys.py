@@ -54,6 +54,11 @@ def numbers(key: bytes) -> tuple[int, ...]:
     return _BY_LENGTH.get(len(key), _TWO).unpack(key)
 
 
+def second(key: bytes) -> int:
+    """The second number of a key made by `two`."""
+    return int.from_bytes(key[8:], "big")
+
+
 def text(value: str | bytes) -> bytes:
     """Key of a text; compare the full text in the value when `is_hashed`."""
     try:

@@ -11,7 +11,7 @@ JournalClosedError, JournalForkedError, JournalCorruptError or JournalIOError.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 from typing import Any, Final, NamedTuple
 
 from journal import attributes, keys, payloads
@@ -33,7 +33,7 @@ from journal.databases import (
     SOURCES,
     TIMERS,
 )
-from journal.encoding import decode
+from journal.encoding import decode, decode_in
 from journal.environment import Environment
 from journal.errors import BadRecordError
 from journal.records import RunRow
@@ -110,21 +110,34 @@ class Store:
         return row[0] if row and row[1] in (None, workflow_id) else None
 
     def pages(self, run: int, after: int = 0) -> Iterator[list[tuple[int, list[Any]]]]:
-        """The history of a run as (seq, record), page by page, beginning after seq `after`.
+        """The history of a run as (seq, record), page by page, beginning after seq `after`; as
+        `records`."""
+        for first, page in self._pages(run, after):
+            yield list(enumerate(page, first))
+
+    def records(self, run: int) -> Iterator[list[Any]]:
+        """The history of a run, record by record, read as it is consumed.
 
         Raises BadRecordError at a page that is hurt, and at one before which records are missing.
         """
+        return chain.from_iterable(page for _, page in self._pages(run, 0))
+
+    def _pages(self, run: int, after: int) -> Iterator[tuple[int, list[list[Any]]]]:
+        """Pages of records, each with the number of its first one."""
         expected = after + 1
         start, stop = keys.two(run, expected), keys.two(run, keys.NUMBER_MAX)
         for key, records in self._rows(HISTORY, start, stop):
-            first = keys.numbers(key)[1] - len(records) + 1
-            if first > expected or (first < expected and expected != after + 1):
+            last = keys.second(key)
+            first = last - len(records) + 1
+            if first == expected:
+                yield first, records
+            elif first < expected == after + 1:
+                yield expected, records[expected - first :]
+            else:
                 raise BadRecordError(
                     DATABASES[HISTORY].name, key, run, f"begins with {first}, not {expected}"
                 )
-            page = list(enumerate(records, first))
-            yield page[expected - first :]
-            expected = first + len(records)
+            expected = last + 1
 
     def history(self, run: int, after: int = 0) -> list[tuple[int, list[Any]]]:
         """The history of a run as (seq, record), beginning after seq `after`; as `pages`."""
@@ -275,9 +288,10 @@ class Store:
         """Keys and decoded values with start <= key < stop, `limit` of them at most."""
         chunk = CHUNK if limit is None else min(limit, CHUNK)
         rows = self._down(db, stop, chunk) if reverse else self._up(db, start, stop, chunk)
+        database, extension = DATABASES[db], self._extension
         for key, data in islice(rows, limit):
             try:
-                row = decode(db, key, data, self._extension)
+                row = decode_in(database, key, data, extension)
             except BadRecordError as error:
                 if on_bad is None:
                     raise

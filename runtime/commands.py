@@ -255,6 +255,11 @@ KINDS: dict[str, type[Any]] = {
 }
 
 
+def encode_commands(wire: Sequence[Sequence[Any]]) -> bytes:
+    """What a crossing that gives these commands gives, each as its kind's name and its fields."""
+    return msgpack.packb(wire, unicode_errors="surrogateescape")  # type: ignore[no-any-return]
+
+
 def decode_commands(data: bytes) -> list[Command]:
     """The commands of one crossing, in the order they were issued."""
     kinds, new = KINDS, tuple.__new__

@@ -1,31 +1,37 @@
 """What reaches running code: the inputs of a step.
 
 An input is a plain list `[kind, pid, …]`, the msgpack array that prelude/boundary.lua applies. The
-two that come most often, a call and a step that takes one answer, are bytes of a fixed layout,
-which Lua reads in a fifth of the time. These functions are the only place that knows the layouts.
+most frequent, a call and a step that takes one answer, are bytes of a fixed layout, which Lua reads
+in a fifth of the time. These functions are the only place that knows the layouts.
 Payloads are encoded values (runtime.codec).
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypedDict
 
 Input = list[Any]
 #: An input of a fixed layout. Its first byte is one of those below.
 Packed = bytes
+#: A step of a history that took one answer and drew no values: ok, seq, now, length, size, value;
+#: see `answer` and `step`.
+Answered = tuple[bool, int, int, int, int, bytes]
 #: Where an answer goes: a PID and the number of its request.
 ReplyTo = tuple[str, int]
 
 
 _CALL: Final = 1  #: number, then entry, arguments, context
-#: A step that takes one answer: flags, seq, time, length, size, then PID and value.
+#: A step that takes one answer: ok, seq, time, length, size, then PID and value.
 _ANSWERED: Final = 2
-_OK, _REPLAYED = 1, 2
+#: PID, then steps of a history that take one answer each: ok, seq, time, length, size, value.
+_REPLAYED: Final = 3
 
 _CALL_HEAD = struct.Struct("<BQI")
-_ANSWERED_HEAD = struct.Struct("<BBQqQQI")
+_ANSWERED_HEAD = struct.Struct("<B?QqQQI")
+_REPLAYED_HEAD = struct.Struct("<BI")
+_REPLAYED_STEP = struct.Struct("<?QqQQI")
 _LENGTH = struct.Struct("<I")
 
 
@@ -156,22 +162,26 @@ def step(
     return ["step", pid, now, recorded, inputs, length, size]
 
 
-def step_or_packed(
-    pid: str,
-    now: int,
-    recorded: Sequence[tuple[str, bytes]] | None,
-    inputs: Sequence[Input],
-    length: int = 0,
-    size: int = 0,
+def live_step(
+    pid: str, now: int, inputs: Sequence[Input], length: int, size: int
 ) -> Input | Packed:
-    """The same, in the fixed layout where that can hold it."""
-    if recorded or len(inputs) != 1 or inputs[0][0] != "answer":
-        return step(pid, now, recorded, inputs, length, size)
+    """The same for a step that is live, in the fixed layout where that can hold it."""
+    if len(inputs) != 1 or inputs[0][0] != "answer":
+        return step(pid, now, None, inputs, length, size)
     _, _, seq, ok, value = inputs[0]
     raw = pid.encode(errors="surrogateescape")
-    flags = (_OK if ok else 0) | (0 if recorded is None else _REPLAYED)
-    head = _ANSWERED_HEAD.pack(_ANSWERED, flags, seq, now, length, size, len(raw))
+    head = _ANSWERED_HEAD.pack(_ANSWERED, ok, seq, now, length, size, len(raw))
     return b"".join((head, raw, _LENGTH.pack(len(value)), value))
+
+
+def replayed(pid: str, steps: Iterable[Answered]) -> Packed:
+    """Steps of a durable slot that follow each other in its history."""
+    raw = pid.encode(errors="surrogateescape")
+    parts, pack = [_REPLAYED_HEAD.pack(_REPLAYED, len(raw)), raw], _REPLAYED_STEP.pack
+    for ok, seq, now, length, size, value in steps:
+        parts.append(pack(ok, seq, now, length, size, len(value)))
+        parts.append(value)
+    return b"".join(parts)
 
 
 def control_all(verb: str, reason: str | None = None) -> Input:

@@ -87,7 +87,7 @@ def trials(registry: Registry, store: Store) -> Iterator[Tried]:
         versioning = entry.data.get("versioning", "") if entry is not None else ""
 
         def recorded(number: int = number) -> Iterator[Record]:
-            return (record for page in store.pages(number) for _, record in page)
+            return store.records(number)
 
         try:
             verdict = trial.run(row, recorded)

@@ -24,7 +24,7 @@ def misfits(app: Path, journal: str = "data/journal") -> tuple[int, dict[str, st
         for number, row in store.runs(on_bad=fail):
 
             def recorded(number: int = number) -> Iterator[Record]:
-                return (record for page in store.pages(number) for _, record in page)
+                return store.records(number)
 
             count += 1
             verdict = trial.run(row, recorded)

@@ -130,7 +130,7 @@ class Chain:
         found = [record[1] for record in own if record[0] == "started"]
         if not found:
             self._shard.flights.wait()
-            found = [next(self._shard.journal.pages(execution.run))[0][1][1]]
+            found = [next(self._shard.journal.records(execution.run))[1]]
         started: dict[str, Any] = found[0]
         return started
 

@@ -7,10 +7,18 @@ from itertools import zip_longest
 from typing import Any
 
 from hosts.durable.execution import Execution
-from hosts.durable.records import END_RECORDS, Record, Step, input_of, record_of
+from hosts.durable.records import (
+    END_RECORDS,
+    Record,
+    Step,
+    answer_of,
+    input_of,
+    record_of,
+    wire_of,
+)
 from runtime import inputs
-from runtime.commands import Command
-from runtime.inputs import Input, Packed, StartOptions
+from runtime.commands import Command, decode_commands, encode_commands
+from runtime.inputs import Answered, Input, Packed, StartOptions
 
 
 class Mismatch(Exception):
@@ -80,40 +88,54 @@ def live_step(execution: Execution) -> Input | Packed:
     """The step that takes what a run has not consumed."""
     consumed = execution.waiting + execution.fresh
     given = _machine_inputs(execution, consumed)
-    return inputs.step_or_packed(
-        execution.pid, execution.now, None, given, execution.length, execution.size
-    )
+    return inputs.live_step(execution.pid, execution.now, given, execution.length, execution.size)
 
 
 def step_inputs(execution: Execution, steps: Sequence[Step]) -> list[Input | Packed]:
     """Steps of a history as a batch for the machine."""
-    return [
-        inputs.step_or_packed(
-            execution.pid,
-            step.now,
-            [(record[1], record[2]) for record in step.commands if record[0] == "value"],
-            _machine_inputs(execution, step.inputs),
-            step.length,
-            step.size,
-        )
-        for step in steps
-    ]
+    pid = execution.pid
+    batch: list[Input | Packed] = []
+    answered: list[Answered] = []  # steps behind those in the batch
+
+    def flush() -> None:
+        if answered:
+            batch.append(inputs.replayed(pid, answered))
+            answered.clear()
+
+    for now, consumed, _, values, length, size in steps:
+        answer = answer_of(consumed[0]) if len(consumed) == 1 and not values else None
+        if answer is not None:
+            seq, ok, value = answer
+            answered.append((ok, seq, now, length, size, value))
+        else:
+            flush()
+            given = _machine_inputs(execution, consumed)
+            batch.append(inputs.step(pid, now, values, given, length, size))
+    flush()
+    return batch
 
 
-def check(steps: Sequence[Step], commands: Sequence[Command], before: int) -> int:
+def check(pid: str, steps: Sequence[Step], commands: bytes, before: int) -> int:
     """Compare what a replay of steps gave with what the history has.
 
     Args:
+        commands: of `Machine.exchange`.
         before: how many commands the run gave before these steps.
 
     Returns how many it gave with them. Raises Mismatch.
     """
     recorded = [record for step in steps for record in step.commands]
+    # Most often they are the same byte for byte, and nothing has to be decoded.
+    if commands != encode_commands([wire_of(pid, record) for record in recorded]):
+        _check_each(recorded, decode_commands(commands), before)
+    return before + len(recorded)
+
+
+def _check_each(recorded: Sequence[Record], commands: Sequence[Command], before: int) -> None:
     given = [record for command in commands if (record := record_of(command)) is not None]
     for position, (old, new) in enumerate(zip_longest(recorded, given), before + 1):
         if old is None or new is None or not same(old, new):
             raise Mismatch(position, old, new)
-    return before + len(recorded)
 
 
 def same(recorded: Record, attempted: Record) -> bool:

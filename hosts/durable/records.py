@@ -53,11 +53,11 @@ COMMAND_RECORDS: Final[dict[type[Any], str]] = {
     c.Attributes: "attributes",
 }
 _COMMANDS: Final = {record: command for command, record in COMMAND_RECORDS.items()}
+_KINDS: Final = {command: kind for kind, command in c.KINDS.items()}
+_WIRE: Final = {record: _KINDS[command] for command, record in COMMAND_RECORDS.items()}
 END_RECORDS: Final = frozenset(
     {"completed", "failed", "cancelled", "terminated", "timed_out", "continued"}
 )
-#: Ends that come from outside: no command of the code stands for them.
-_IMPOSED: Final = frozenset({"terminated", "timed_out"})
 
 
 def issued_by(command: c.Command) -> Record | None:
@@ -85,20 +85,41 @@ def command_of(pid: str, record: Record) -> Any:
     return None if command is None else command(pid, *record[1:])
 
 
-def _fired(pid: str, record: Record) -> Input:
-    return inputs.answer(pid, record[1], True, NIL)
+def wire_of(pid: str, record: Record) -> tuple[Any, ...]:
+    """The command of a record as it comes out of the machine, before it is decoded; of another
+    record, what never does."""
+    return (_WIRE.get(record[0], ""), pid, *record[1:])
 
 
-def _completed(pid: str, record: Record) -> Input:
-    return inputs.answer(pid, record[1], True, record[2])
+#: Number of a request, whether it went well, value or error.
+Answer = tuple[int, bool, bytes]
 
 
-def _failed(pid: str, record: Record) -> Input:
-    return inputs.answer(pid, record[1], False, record[2])
+def _failed(record: Record) -> Answer:
+    return record[1], False, record[2]
 
 
-def _answered(pid: str, record: Record) -> Input:
-    return inputs.answer(pid, record[1], record[2], record[3])
+def _answered(record: Record) -> Answer:
+    return record[1], record[2], record[3]
+
+
+#: Type of an input record that is the answer to a request -> that answer.
+_ANSWERS: Final[dict[str, Callable[[Record], Answer]]] = {
+    "activity_completed": lambda record: (record[1], True, record[2]),
+    "activity_failed": _failed,
+    "activity_timed_out": _failed,
+    "activity_cancelled": _failed,
+    "timer_fired": lambda record: (record[1], True, NIL),
+    "message_answered": _answered,
+    "child_started": _answered,
+    "answered": _answered,
+}
+
+
+def answer_of(record: Record) -> Answer | None:
+    """The answer that an input record is, None for one that is more than that."""
+    answer = _ANSWERS.get(record[0])
+    return None if answer is None else answer(record)
 
 
 def _child_ended(pid: str, record: Record) -> Input:
@@ -114,17 +135,9 @@ def ended_event(record: Record) -> bytes:
     return exit_event(child, at, ok, value)
 
 
-#: Type of an input record -> the input that the machine gets.
+#: Type of an input record that is no answer -> the input that the machine gets.
 _INPUTS: Final[dict[str, Callable[[str, Record], Input]]] = {
     "message": lambda pid, record: inputs.message(pid, record[1], record[2], record[3]),
-    "activity_completed": _completed,
-    "activity_failed": _failed,
-    "activity_timed_out": _failed,
-    "activity_cancelled": _failed,
-    "timer_fired": _fired,
-    "message_answered": _answered,
-    "child_started": _answered,
-    "answered": _answered,
     "child_ended": _child_ended,
     "event": lambda pid, record: inputs.signal(pid, record[1]),
     "cancel_requested": lambda pid, record: inputs.control(pid, "cancel", record[1], record[2]),
@@ -132,13 +145,31 @@ _INPUTS: Final[dict[str, Callable[[str, Record], Input]]] = {
 
 
 def is_input(record: Record) -> bool:
-    """Whether a step consumes it (`started` is consumed too)."""
-    return record[0] in _INPUTS or record[0] == "started"
+    """Whether a step consumes it."""
+    return _PARTS.get(record[0]) in (_STARTED, _INPUT)
 
 
 def input_of(pid: str, record: Record) -> Input:
     """The machine's input for an input record other than `started`."""
-    return _INPUTS[record[0]](pid, record)
+    answer = answer_of(record)
+    return _INPUTS[record[0]](pid, record) if answer is None else inputs.answer(pid, *answer)
+
+
+#: The part that a record has in its history.
+_STEP, _STARTED, _INPUT, _COMMAND, _VALUE, _END, _IMPOSED = range(7)
+
+#: Type of a record -> its part; of those that only explain the run none.
+_PARTS: Final = {
+    "step": _STEP,
+    "started": _STARTED,
+    **dict.fromkeys((*_ANSWERS, *_INPUTS), _INPUT),
+    **dict.fromkeys(_COMMANDS, _COMMAND),
+    "value": _VALUE,
+    **dict.fromkeys(END_RECORDS, _END),
+    # Ends that come from outside: no command of the code stands for them.
+    "terminated": _IMPOSED,
+    "timed_out": _IMPOSED,
+}
 
 
 class Step(NamedTuple):
@@ -147,6 +178,7 @@ class Step(NamedTuple):
     now: int
     inputs: list[Record]
     commands: list[Record]
+    values: list[tuple[str, bytes]]  #: kind and value of each that it drew
     length: int  #: records before it
     size: int  #: bytes before it
 
@@ -154,11 +186,11 @@ class Step(NamedTuple):
 class Steps:
     """Sorts the records of a history into steps, as they are read.
 
-    Attributes, as of what was read so far:
-        started: the content of its first record.
-        waiting: inputs that no step has consumed.
-        length, size: records and their bytes.
-        ended: the record of its end, or None.
+    Attributes:
+        started: the content of its first record, once that was read.
+        ended: the record of its end, or None, as of what was read so far.
+        waiting: in the end, inputs that no step has consumed.
+        length, size: in the end, records and their bytes.
     """
 
     def __init__(self) -> None:
@@ -170,26 +202,35 @@ class Steps:
 
     def of(self, history: Iterable[Record]) -> Iterator[Step]:
         """The steps of a history, each as soon as its last command was read."""
+        part_of, waiting, length, size = _PARTS.get, self.waiting, self.length, self.size
         step: Step | None = None
+        commands: list[Record] = []
         for record in history:
-            kind = record[0]
-            if kind == "step":
+            part = part_of(record[0])
+            if part == _COMMAND:
+                commands.append(record)
+            elif part == _INPUT:
+                waiting.append(record)
+            elif part == _STEP:
                 if step is not None:
                     yield step
                 _, now, consumed = record[:3]
-                step = Step(now, self.waiting[:consumed], [], self.length, self.size)
-                self.waiting = self.waiting[consumed:]
-            elif kind in _COMMANDS or kind in END_RECORDS:
-                if kind in END_RECORDS:
-                    self.ended = record
-                if step is not None and kind not in _IMPOSED:
-                    step.commands.append(record)
-            elif is_input(record):
-                if kind == "started":
-                    self.started = record[1]
-                self.waiting.append(record)
-            self.length += 1
-            self.size += size_of(record)
+                commands = []
+                step = Step(now, waiting[:consumed], commands, [], length, size)
+                waiting = waiting[consumed:]
+            elif part == _VALUE and step is not None:
+                commands.append(record)
+                step.values.append((record[1], record[2]))
+            elif part == _STARTED:
+                self.started = record[1]
+                waiting.append(record)
+            elif part in (_END, _IMPOSED):
+                self.ended = record
+                if part == _END:
+                    commands.append(record)
+            length += 1
+            size += size_of(record)
+        self.waiting, self.length, self.size = waiting, length, size
         if step is not None:
             yield step
 

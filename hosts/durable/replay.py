@@ -43,9 +43,9 @@ def replay(
     for bite in _bites(steps.of(recorded)):
         if mismatch is None:
             execution.definition = definition_of(steps.started)
-            _, commands = machine.step(history.step_inputs(execution, bite), 0)
+            _, commands = machine.exchange(history.step_inputs(execution, bite), 0)
             try:
-                count = history.check(bite, commands, count)
+                count = history.check(execution.pid, bite, commands, count)
             except Mismatch as found:
                 mismatch = found
         for step in bite:

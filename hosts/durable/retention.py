@@ -110,8 +110,8 @@ class Retention:
             if not unused or self._stopping:
                 return 0
             unused.discard((row.extra or {}).get("source", b""))
-            for page in islice(self._journal.pages(number), 1):
-                unused.discard(page[0][1][1]["source"])
+            for record in islice(self._journal.records(number), 1):
+                unused.discard(record[1]["source"])
         unit = Unit()
         for digest in unused:
             unit.del_source(digest)
@@ -122,10 +122,9 @@ class Retention:
         """Delete a run, and what names it."""
         try:
             row = self._journal.run(run)
-            for page in self._journal.pages(run) if row is not None else ():
-                for _, record in page:
-                    for key in keys.of_record(row.host if row else "", record):
-                        unit.del_dedupe(key.encode())
+            for record in self._journal.records(run) if row is not None else ():
+                for key in keys.of_record(row.host if row else "", record):
+                    unit.del_dedupe(key.encode())
         except BadRecordError as error:
             logger.warning("run %d is deleted, hurt as it is: %s", run, error)
         unit.delete_run(run)

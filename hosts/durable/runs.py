@@ -157,7 +157,7 @@ class Runs:
 
     def recorded(self, run: int) -> Iterator[Record]:
         """The history of a run."""
-        return (record for page in self._journal.pages(run) for _, record in page)
+        return self._journal.records(run)
 
     def attempts(self, run: int) -> dict[int, list[Any]]:
         """What the journal keeps of the pending activities of a run, by number."""

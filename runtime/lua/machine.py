@@ -168,13 +168,14 @@ class Machine:
 
         Raises OutOfMemoryError when the VM is full; the machine is dead then.
         """
-        return self.exchange(msgpack.packb(batch, unicode_errors="surrogateescape"), budget)
+        more, commands = self.exchange(batch, budget)
+        return more, decode_commands(commands)
 
-    def exchange(self, batch: bytes, budget: int) -> tuple[bool, list[Command]]:
-        """The same for a batch that is encoded already."""
+    def exchange(self, batch: Sequence[Input | Packed], budget: int) -> tuple[bool, bytes]:
+        """The same with the commands as they come out, for `decode_commands`."""
         # A push that goes over the limit outside a protected call aborts the process: the batch
         # is handed over without a limit, and run with one.
-        self._receive(batch)
+        self._receive(msgpack.packb(batch, unicode_errors="surrogateescape"))
         self._limit = self._cap
         self._limit_memory(self._cap)
         try:
@@ -185,7 +186,7 @@ class Machine:
             self._limit = 0
             self._limit_memory(0)
         self.dropped += dropped
-        return bool(more), decode_commands(commands)
+        return bool(more), commands
 
     def define(self, entries: Mapping[str, Definition], gone: Sequence[str] = ()) -> None:
         """Make entries runnable here, or replace them; forget those that are `gone`.

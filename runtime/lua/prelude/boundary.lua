@@ -171,11 +171,10 @@ local function apply(input)
   return f(input[2], input[3], input[4], input[5], input[6], input[7])
 end
 
-local function begin_step(slot, now, recorded, length, size)
-  slot.now, slot.replaying = now, recorded ~= nil
+-- values: list of {kind, value} with `next` as position
+local function begin_step(slot, now, values, length, size)
+  slot.now, slot.replaying, slot.values = now, values ~= nil, values
   slot.history_length, slot.history_size = length, size
-  slot.values = recorded
-  if recorded then recorded.next = 1 end
 end
 
 local function end_step(slot)
@@ -195,6 +194,7 @@ function inputs.step(pid, now, recorded, list, length, size)
   end
   local slot = S.slots[pid]
   if not slot then return end
+  if recorded then recorded.next = 1 end
   begin_step(slot, now, recorded, length, size)
   for i = 1, #list do
     local input = list[i]
@@ -212,12 +212,26 @@ packed[1] = function(bytes)
 end
 
 packed[2] = function(bytes)
-  local flags, seq, now, length, size, pid, value = unpack("<Bi8i8i8i8s4s4", bytes, 2)
+  local ok, seq, now, length, size, pid, value = unpack("<Bi8i8i8i8s4s4", bytes, 2)
   local slot = S.slots[pid]
   if not slot then return end
-  begin_step(slot, now, flags & 2 ~= 0 and {} or nil, length, size)
-  S.answer(slot, seq, flags & 1 ~= 0, decode(value))
+  begin_step(slot, now, nil, length, size)
+  S.answer(slot, seq, ok == 1, decode(value))
   end_step(slot)
+end
+
+local NONE <const> = { next = 1 }
+
+packed[3] = function(bytes)
+  local pid, i = unpack("<s4", bytes, 2)
+  local slot, last = S.slots[pid], #bytes
+  while slot and not slot.dead and i <= last do
+    local ok, seq, now, length, size, value
+    ok, seq, now, length, size, value, i = unpack("<Bi8i8i8i8s4", bytes, i)
+    begin_step(slot, now, NONE, length, size)
+    S.answer(slot, seq, ok == 1, decode(value))
+    end_step(slot)
+  end
 end
 
 function S.step(bytes, budget)

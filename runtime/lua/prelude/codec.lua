@@ -102,7 +102,8 @@ local function enc_arr_header(n)
   return array_header[n] or long_header(n, 0xdc, 0xdd)
 end
 
-S.enc_int, S.enc_str, S.enc_bin, S.enc_arr_header = enc_int, enc_str, enc_bin, enc_arr_header
+S.enc_int, S.enc_bin, S.enc_arr_header = enc_int, enc_bin, enc_arr_header
+S.str_header, S.long_header = str_header, long_header
 
 -- Map keys come again and again: keep the encodings of the short ones.
 local key_cache, key_cached = {}, 0

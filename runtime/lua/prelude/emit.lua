@@ -2,7 +2,8 @@
 local S = ...
 local int, bin = S.enc_int, S.enc_bin
 local header, encode = S.enc_arr_header, S.encode
-local concat, char, pack = table.concat, string.char, string.pack
+local str_header, long_header = S.str_header, S.long_header
+local concat = table.concat
 local byte, find, sub = string.byte, string.find, string.sub
 local NIL <const> = "\xc0"
 
@@ -31,8 +32,7 @@ end
 -- A text is always written as one, whatever its bytes: Python keeps those that are not UTF-8.
 local function str(text)
   local n = #text
-  if n < 32 then return char(0xa0 + n) .. text end
-  return pack(">Bs4", 0xdb, text)
+  return (str_header[n] or long_header(n, 0xda, 0xdb)) .. text
 end
 
 local function optional_bin(bytes) return bytes and bin(bytes) or NIL end
