@@ -33,6 +33,8 @@ class Rules(NamedTuple):
 
     def written(self) -> dict[str, Any]:
         """What of it the history keeps: plain values, and only those that are set."""
+        if self == NO_RULES:
+            return {}
         return {name: value for name, value in self._asdict().items() if value is not None}
 
     @classmethod

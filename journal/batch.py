@@ -31,9 +31,9 @@ from journal.encoding import decode, encode, seal
 from journal.errors import BadRecordError
 from journal.files import Handles, Transaction
 from journal.records import RunRow
-from journal.unit import APPEND, DELETE, DELETE_RUN, DELETE_UNUSED, INSERT, MARK, PUT, Unit
+from journal.unit import APPEND, DELETE, DELETE_RUN, DELETE_UNUSED, INSERT, KEEP, MARK, PUT, Unit
 
-#: The highest run number that ever had a row.
+#: The highest run number that ever had a row or a history.
 HIGHEST_RUN: Final = b"runs"
 
 #: Runs whose last sequence number is kept in memory, about 150 bytes each.
@@ -45,7 +45,8 @@ _OPS: Final = {
     (MARK, SOURCES): "mark_sources",
     (DELETE_UNUSED, SOURCES): "del_source",
     (PUT, META): "put_clock",
-    **{(INSERT, db): f"put_{DATABASES[db].noun}" for db in (SOURCES, PAYLOADS)},
+    (KEEP, SOURCES): f"put_{DATABASES[SOURCES].noun}",
+    (INSERT, PAYLOADS): f"put_{DATABASES[PAYLOADS].noun}",
     **{
         (PUT, db): f"put_{DATABASES[db].noun}"
         for db in (
@@ -100,13 +101,16 @@ class Batches:
         # of the disk; _ahead says that the batch was not committed, and so not to be believed.
         self._last: dict[int, int] = {}
         self._ahead = False
-        #: Keys of the sources that were put since the last `mark_sources`.
+        # Keys of the sources that are there, as far as is known, and of those that were put since
+        # the last `mark_sources`.
+        self._kept: set[bytes] = set()
         self._used: set[bytes] = set()
 
     def apply(self, txn: Transaction, handles: Handles, units: Sequence[Unit]) -> None:
         """Put all ops of `units` into `txn`, in order."""
         if self._ahead:
             self._last.clear()
+            self._kept.clear()
         self._ahead = True
         put, delete = txn.put, txn.delete
         faulty = faults.active()
@@ -122,13 +126,18 @@ class Batches:
                     self._append(txn, handles, key, *value)
                 elif verb == INSERT:
                     put(key, value, True, False, False, handles[db])
-                    if db == SOURCES:
-                        self._used.add(key)
+                elif verb == KEEP:
+                    # Each run that starts keeps its source; most of them the same.
+                    self._used.add(key)
+                    if key not in self._kept:
+                        put(key, encode(key, value), True, False, False, handles[db])
+                        self._kept.add(key)
                 elif verb == MARK:
                     self._used.clear()
                 elif verb == DELETE_UNUSED:
                     if key not in self._used:
                         delete(key, b"", handles[db])
+                        self._kept.discard(key)
                 else:
                     self._last.pop(key, None)
                     _delete_run(txn, handles, key)
@@ -151,7 +160,7 @@ class Batches:
     ) -> None:
         last = self._last.pop(run, None)
         if last is None:
-            last = last_seq(txn, handles, run)
+            last = last_seq(txn, handles, run) if run <= self._highest_run else 0
         self._last[run] = last = last + count
         key = keys.two(run, last)
         txn.put(key, seal(key, body, crc), True, False, False, handles[HISTORY])

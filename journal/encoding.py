@@ -26,6 +26,8 @@ SCHEMA: Final = 1
 OVERHEAD: Final = 6
 
 _HEADER = bytes((FORMAT, SCHEMA))
+_NIL = b"\xc0"
+_NIL_CRC = crc32(_NIL)
 
 
 #: A packer keeps what its largest value took; one with more than this is not kept.
@@ -59,6 +61,11 @@ def pack(value: Any) -> bytes:
 def seal(key: bytes, body: bytes, body_crc: int) -> bytes:
     """The value for `key`, of a packed body and the CRC-32 of that body."""
     return _HEADER + crc32(key, body_crc).to_bytes(4, "big") + body
+
+
+def mark(key: bytes) -> bytes:
+    """What `encode` gives for `key` and None, for rows of which only the key says something."""
+    return _HEADER + crc32(key, _NIL_CRC).to_bytes(4, "big") + _NIL
 
 
 def encode(key: bytes, value: Any) -> bytes:

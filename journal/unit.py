@@ -29,7 +29,7 @@ from journal.databases import (
     SOURCES,
     TIMERS,
 )
-from journal.encoding import encode, pack
+from journal.encoding import encode, mark, pack
 from journal.errors import UnitError
 from journal.records import ENDED_STATUSES, OPEN_STATUSES, RunRow
 
@@ -40,6 +40,7 @@ APPEND: Final = 3
 DELETE_RUN: Final = 4
 MARK: Final = 5
 DELETE_UNUSED: Final = 6
+KEEP: Final = 7
 
 #: Where the time is noted.
 CLOCK: Final = b"clock"
@@ -47,7 +48,7 @@ CLOCK: Final = b"clock"
 _NIL = b""
 
 #: (verb, database, key, value). APPEND has the run as key and (count, body, crc) as value,
-#: DELETE_RUN the run as key alone.
+#: DELETE_RUN the run as key alone, KEEP a blob that is not encoded.
 Op = tuple[int, int, Any, Any]
 
 
@@ -88,12 +89,14 @@ class Unit:
                 for digest, payload in large.items():
                     self._hold(prefix, digest, payload)
         self.ops.append((APPEND, HISTORY, run, (len(records), body, crc32(body))))
+        if run > self.highest_run:
+            self.highest_run = run
 
     def _hold(self, run: bytes, digest: bytes, payload: bytes) -> None:
         for key, chunk in payloads.chunks(digest, payload):
             self.ops.append((INSERT, PAYLOADS, key, encode(key, chunk)))
         for db, key in ((HELD, run + digest), (HOLDERS, digest + run)):
-            self.ops.append((PUT, db, key, encode(key, None)))
+            self.ops.append((PUT, db, key, mark(key)))
 
     def put_run(self, run: int, row: RunRow) -> None:
         """Say how a run stands."""
@@ -124,7 +127,7 @@ class Unit:
     def put_timer(self, run: int, seq: int, due_ns: int) -> None:
         """Add a timer, due at a wall clock time."""
         key = keys.three(due_ns, run, seq)
-        self.ops.append((PUT, TIMERS, key, encode(key, None)))
+        self.ops.append((PUT, TIMERS, key, mark(key)))
 
     def del_timer(self, run: int, seq: int, due_ns: int) -> None:
         """Remove a timer; nothing happens when there is none."""
@@ -151,7 +154,7 @@ class Unit:
     def put_ready(self, run: int) -> None:
         """Mark a run that has inputs no step has consumed."""
         key = keys.one(run)
-        self.ops.append((PUT, READY, key, encode(key, None)))
+        self.ops.append((PUT, READY, key, mark(key)))
 
     def del_ready(self, run: int) -> None:
         """Remove the mark; nothing happens when there is none."""
@@ -160,7 +163,7 @@ class Unit:
     def put_search(self, run: int, name: str, value: attributes.Value) -> None:
         """Find `run` by an attribute; its row says so too, see `RunRow.extra`."""
         key = attributes.key(name, value, run)
-        self.ops.append((PUT, SEARCH, key, encode(key, None)))
+        self.ops.append((PUT, SEARCH, key, mark(key)))
 
     def del_search(self, run: int, name: str, value: attributes.Value) -> None:
         """Find it so no longer; nothing happens when it was not."""
@@ -180,10 +183,9 @@ class Unit:
         """Keep a source under its content hash; ignored when it is already there.
 
         A unit by which a run comes to be pinned to a source has to have it in any case: that keeps
-        it from being deleted meanwhile.
+        it from being deleted meanwhile. The writer encodes it, when it has not seen it yet.
         """
-        key = keys.text(digest)
-        self.ops.append((INSERT, SOURCES, key, encode(key, blob)))
+        self.ops.append((KEEP, SOURCES, keys.text(digest), blob))
 
     def mark_sources(self) -> None:
         """From here on it is noted which sources are put: see `del_source`."""
@@ -200,7 +202,7 @@ class Unit:
     def put_ended(self, run: int, ended_ns: int) -> None:
         """Enter a run into the retention index."""
         key = keys.two(ended_ns, run)
-        self.ops.append((PUT, ENDED, key, encode(key, None)))
+        self.ops.append((PUT, ENDED, key, mark(key)))
 
     def put_name(self, name: str, value: Any) -> None:
         """Bind a name."""

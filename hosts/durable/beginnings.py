@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hosts import attributes
 from hosts.durable.execution import BEGIN, DEADLINE, Execution
+from hosts.durable.randomness import Randomness, new_uuid
 from hosts.durable.records import Record
 from hosts.start_options import NO_RULES, Rules
 from journal.records import RunRow
@@ -54,6 +53,7 @@ class Beginnings:
 
     def __init__(self, shard: Shard) -> None:
         self._shard = shard
+        self._seeds = Randomness(32)
 
     def make(self, given: Beginning, unit: Unit | None = None) -> tuple[Execution, Record]:
         """A new run, held in memory, and its `started` record.
@@ -69,7 +69,7 @@ class Beginnings:
             raise PerdureError(Kind.NOT_FOUND, f"{given.entry} does not exist any more")
         now = shard.deadlines.wall()
         row = RunRow(
-            given.workflow_id, str(uuid.uuid4()), given.entry, shard.parts.host_id, "open", now,
+            given.workflow_id, new_uuid(), given.entry, shard.parts.host_id, "open", now,
             parent=given.parent_run, parent_seq=given.parent_seq, extra=given.extra,
         )  # fmt: skip
         started: dict[str, Any] = {
@@ -78,7 +78,7 @@ class Beginnings:
             "context": given.context,
             "messages": list(given.messages),
             "parent": given.parent,
-            "seed": os.urandom(32),
+            "seed": self._seeds.draw(),
             "source": bundle.digest,
             "machine": MACHINE_VERSION,
             "info": {
@@ -117,10 +117,11 @@ class Beginnings:
         return execution, ["started", started]
 
     def index(self, execution: Execution, unit: Unit) -> None:
-        """Put the rows of a new run into the unit that journals its start."""
-        unit.put_run(execution.run, execution.row)
+        """Put the index rows of a new run into the unit that journals its start; its own row comes
+        with what becomes of it in that."""
         unit.put_id(execution.row.workflow_id, execution.run)
-        attributes.index(execution.run, {}, attributes.search_of(execution.row), unit)
+        if execution.row.extra:
+            attributes.index(execution.run, {}, attributes.search_of(execution.row), unit)
         for seq, due in execution.timers.items():
             unit.put_timer(execution.run, seq, due)
 

@@ -115,6 +115,7 @@ class Chain:
         execution, started = shard.beginnings.make(following, unit)
         faults.point(START_BEFORE)
         shard.beginnings.index(execution, unit)
+        unit.put_run(execution.run, execution.row)
         unit.append(execution.run, [started])
         execution.count([started])
         execution.waiting.append(started)

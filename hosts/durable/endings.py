@@ -97,7 +97,8 @@ class Endings:
         page: list[Record],
         consumed: list[Record],
     ) -> list[Callable[[], object]]:
-        """The run's main returned, failed, or goes on as new: write it; returns the effects.
+        """The run's main returned, failed, or goes on as new: write it, but for the run's row;
+        returns the effects.
 
         Args:
             page: records of its last step, to which those of its end are added.
@@ -141,30 +142,31 @@ class Endings:
         unit: Unit,
         page: list[Record],
     ) -> list[Callable[[], object]]:
-        row = execution.row._replace(status=end[0], ended_ns=self._shard.deadlines.wall())
+        row, extra = execution.row, execution.row.extra
         if successor is not None:
+            extra = {**(extra or {}), "next": successor.run}
             end = [*end, successor.run, successor.row.run_id]
-            row = row._replace(extra={**(row.extra or {}), "next": successor.run})
+        execution.row = row = row.ended(end[0], self._shard.deadlines.wall(), extra)
         page.append(end)
-        execution.row = row
         execution.ended = True
-        running = list(execution.activities)
+        effects: list[Callable[[], object]] = []
+        if execution.activities:
+            running = list(execution.activities)
+            effects.append(partial(self._shard.activities.cancel_run, execution.run, running))
         execution.clear(unit)
         if execution.requests:
             self.orphans[execution.run] = execution
-        unit.put_run(execution.run, row)
         unit.put_ended(execution.run, row.ended_ns)
-        cancel = partial(self._shard.activities.cancel_run, execution.run, running)
-        closes = [
+        effects += [
             partial(self._shard.outbox.close_child, execution, record)
             for record in page
             if record[0] == "child_close"
         ]
         if successor is not None:
-            return [cancel, *closes, partial(self._followed, execution, successor)]
+            return [*effects, partial(self._followed, execution, successor)]
         if row.parent:
             unit.put_outbox(execution.run, 0, [row.parent, row.parent_seq])
-        return [cancel, *closes, partial(self._ended, execution, end[0] == "completed", end[1])]
+        return [*effects, partial(self._ended, execution, end[0] == "completed", end[1])]
 
     def _followed(self, execution: Execution, successor: Execution) -> None:
         """The end and the successor are on disk: who waits for the end waits for its end."""
@@ -239,6 +241,8 @@ class Endings:
             self._shard.beginnings.index(execution, unit)
         unread = self._unread(execution, consumed) if end[0] == "timed_out" else []
         effects += self._end(execution, end, unit, page, consumed, unread)
+        unit.put_run(execution.run, execution.row)
+        unit.del_ready(execution.run)
         unit.append(execution.run, page)
         self._shard.let_be(execution)
         acks = execution.acks + ([(ack, encode(True))] if ack else [])

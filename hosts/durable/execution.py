@@ -261,7 +261,6 @@ class Execution:
             unit.del_timer(self.run, seq, due)
         for seq in [seq for seq, record in self.requests.items() if is_result(record)]:
             self.settle(seq, unit)
-        unit.del_ready(self.run)
 
 
 def is_result(record: Record) -> bool:

@@ -326,10 +326,10 @@ class WorkflowHost:
             if options.task_queue not in (None, self._task_queue, self.id):
                 self._hand_over(request, options.task_queue)
                 return
-            workflow_id = (
-                options.workflow_id or request.name or keys.new_workflow_id(self.id, request)
-            )
-            check_name(workflow_id, "workflow id")
+            chosen = options.workflow_id or request.name
+            if chosen:
+                check_name(chosen, "workflow id")
+            workflow_id = chosen or keys.new_workflow_id(self.id, request)
             self._check_sizes(request, options.extra or {})
             if not self._shards:
                 raise PerdureError(Kind.UNAVAILABLE, f"{self.id} is not running", True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from typing import Any, Final
 
+from hosts.durable.randomness import new_uuid
 from runtime.routing.router import Origin, SpawnRequest
 
 _IDS: Final = uuid.UUID("2f4b9c5e-5a0e-4c7b-9d3f-6f0c1c2a7e11")
@@ -51,6 +52,11 @@ def of_record(host_id: str, record: list[Any]) -> list[str]:
     return [record[4]] if kind == "message" and len(record) > 4 else []
 
 
+def is_new(request: SpawnRequest) -> bool:
+    """Whether the workflow id that `new_workflow_id` gives for a request was never given before."""
+    return request.parent is None and request.key is None
+
+
 def new_workflow_id(host_id: str, request: SpawnRequest) -> str:
     """A workflow id for a request that chose none; the same for the same request made again."""
     if request.parent is not None:
@@ -58,4 +64,4 @@ def new_workflow_id(host_id: str, request: SpawnRequest) -> str:
         return str(uuid.uuid5(_IDS, f"run:{journal}:{run}:{seq}"))
     if request.key is not None:
         return str(uuid.uuid5(_IDS, of_spawn(host_id, request.key)))
-    return str(uuid.uuid4())
+    return new_uuid()

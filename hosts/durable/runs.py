@@ -129,6 +129,7 @@ class Runs:
         if problem is not None:
             unit = Unit()
             self.park(execution, problem, unit)
+            unit.put_run(run, execution.row)
             self._shard.submit(unit, Flight(run))
             return execution
         if execution.suspended:
@@ -220,7 +221,8 @@ class Runs:
     def park(self, execution: Execution, why: str, unit: Unit) -> None:
         """Suspend a run that its code cannot carry on; its history stays as it is.
 
-        It is marked as ready, so that each boot tries whether the code does better by then.
+        It is marked as ready, so that each boot tries whether the code does better by then. Its row
+        says so from now on; the caller writes it.
         """
         logger.error(
             "%s (%s) is suspended: %s. Load code that does better to let it go on",
@@ -231,7 +233,6 @@ class Runs:
         execution.row = execution.row._replace(
             status="suspended", extra={**(execution.row.extra or {}), "problem": why}
         )
-        unit.put_run(execution.run, execution.row)
         unit.put_ready(execution.run)
 
     def redeployed(self) -> None:

@@ -276,6 +276,7 @@ class Shard(VmWorker):
     def _write(self, execution: Execution, commands: list[c.Command]) -> None:
         """Hand the step of one run to the journal."""
         run, fresh, unit = execution.run, execution.fresh, execution.unit
+        row = None if execution.starting else execution.row
         page: list[Record] = list(fresh)
         problem = self.endings.parked_by(execution, commands)
         if problem is not None:
@@ -284,7 +285,8 @@ class Shard(VmWorker):
         effects = execution.effects
         if execution.starting:
             self.beginnings.index(execution, unit)
-            effects.append(partial(self.beginnings.arm, execution))
+            if execution.timers:
+                effects.append(partial(self.beginnings.arm, execution))
         if execution.dormant:
             commands = []
             execution.waiting += fresh
@@ -306,6 +308,8 @@ class Shard(VmWorker):
                         self._set_attributes(execution, command, unit)
                 elif isinstance(command, (c.Ended, c.Upgrade)):
                     effects += self.endings.end(execution, command, unit, page, consumed)
+        if execution.row is not row:
+            unit.put_run(run, execution.row)
         execution.count(page[len(fresh) :])
         if page:
             unit.append(run, page)
@@ -314,12 +318,11 @@ class Shard(VmWorker):
         self.submit(unit, flight)
 
     def _set_attributes(self, execution: Execution, command: c.Attributes, unit: Unit) -> None:
-        """Search attributes and memo go into the run's row and the index, with the step."""
+        """Search attributes and memo go into the run's row, and the index."""
         given = (None if each is None else decode(each) for each in command[1:])
         before = attributes.search_of(execution.row)
         extra = attributes.extra_with(execution.row.extra, *given)
         execution.row = execution.row._replace(extra=extra)
-        unit.put_run(execution.run, execution.row)
         attributes.index(execution.run, before, attributes.search_of(execution.row), unit)
 
     def submit(self, unit: Unit, flight: Flight | None = None) -> None:

@@ -46,7 +46,8 @@ class Starts:
         if (joined := self._joined(request)) is not None:
             self._joined_before(request, pid, joined)
             return
-        row = self._shard.runs.row_of(workflow_id)
+        chosen = options.workflow_id or request.name or not keys.is_new(request)
+        row = self._shard.runs.row_of(workflow_id) if chosen else None
         current = self._shard.runs.find(workflow_id) if row and row.is_open else None
         if row and parent is not None and (row.parent, row.parent_seq) == parent[1:]:
             # Asked for before a crash: it is there.
