@@ -26,6 +26,7 @@ from hosts.modules.terminal import STANDARD, Streams, Terminal
 from hosts.process.actor import ProcessActor
 from hosts.process.host import ProcessHost
 from hosts.process.pools import FunctionPools
+from hosts.reports import Reports, ReportsRuns
 from hosts.requests import Requests
 from hosts.timers import Timers, TimerThread
 from runtime.clock import Clock, SystemClock, timestamp
@@ -38,7 +39,7 @@ from runtime.routing.router import Router
 from supervision.build import Parts, build_services
 from supervision.control.operations import Operations
 from supervision.control.server import ControlServer
-from supervision.control.workflows import listed
+from supervision.control.workflows import found
 from supervision.data_folder import DataFolder, data_folder
 from supervision.deploy import Deployer
 from supervision.figures import figures
@@ -411,19 +412,35 @@ class Node:
         *,
         open: bool = False,  # noqa: A002
         limit: int = 50,
+        on_problem: Callable[[PerdureError], None] | None = None,
     ) -> list[dict[str, Any]]:
         """Runs of workflows, the newest first: workflow_id, run_id, pid, entry, host, status,
-        started, ended, problem, search, memo.
+        started, ended, problem, search, memo. Those of a Temporal server are as it lists them: what
+        has just begun or ended shows a moment later, and a limit takes the open ones first.
 
         Args:
             where: a condition on those fields and on search attributes, such as
                 `status = "open" and (customer = "c-7" or total >= 100)`.
             open: only those that have not ended.
             limit: how many at most; 0: all.
+            on_problem: told why a host cannot tell of its runs, such as a server that is away, and
+                the others are listed; None: that is raised.
 
-        Raises PerdureError INVALID, with the place, for a condition that is none.
+        Raises PerdureError INVALID, with the place, for a condition that is none; UNAVAILABLE.
         """
-        return listed(self, open, limit, where)
+
+        def refuse(error: PerdureError) -> None:
+            raise error
+
+        return found(self, open, limit, where, on_problem or refuse)
+
+    def reports(self) -> list[Reports]:
+        """What each host of workflows tells of its runs; those that keep them here come first."""
+        told = [
+            each.reports for each in self._parts.services.values() if isinstance(each, ReportsRuns)
+        ]
+        here = {host.id for host in self.workflow_hosts()}
+        return sorted(told, key=lambda each: each.id not in here)
 
     def service(self, id: str) -> Service:  # noqa: A002
         """What is behind a service's entry. Raises PerdureError NOT_FOUND."""

@@ -13,6 +13,9 @@ from supervision.cli.temporal_dev import DevServer
 
 __all__ = ["DevServer", "dev_server", "misfits", "on_server"]
 
+#: A run has problems after one failure of a step, and not after five.
+_SETTINGS = {"system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute": 1}
+
 
 @contextmanager
 def dev_server(database: Path | None = None) -> Iterator[DevServer]:
@@ -21,7 +24,7 @@ def dev_server(database: Path | None = None) -> Iterator[DevServer]:
     from tests import temporal_histories
 
     temporal_histories.watch()
-    with temporal_dev.dev_server(database) as server:
+    with temporal_dev.dev_server(database, _SETTINGS) as server:
         yield server
         assert misfits(server) == {}
 

@@ -8,6 +8,7 @@ import pytest
 
 from hosts.durable import records
 from hosts.durable.execution import BEGIN
+from hosts.durable.moments import moments
 from hosts.durable.records import Record
 from journal.records import RECORD_TYPES
 from runtime.clock import timestamp
@@ -109,7 +110,7 @@ WORDS: list[tuple[Record, str]] = [
 
 @pytest.mark.parametrize(("record", "words"), WORDS)
 def test_a_record_in_words(record: Record, words: str) -> None:
-    (row,) = timeline([(1, record)], BEGAN, 0)
+    (row,) = timeline(moments([(1, record)], BEGAN, 0))
     assert row["text"] == words
     plain(row)
 
@@ -133,7 +134,7 @@ def test_inputs_have_the_time_of_the_step_that_took_them() -> None:
         ["timer_started", 2, 5],
         ["terminated", ERROR],
     ]
-    rows = timeline(list(enumerate(history, 1)), BEGAN, BEGAN + 9000)
+    rows = timeline(moments(list(enumerate(history, 1)), BEGAN, BEGAN + 9000))
     assert [row["at"] and int(row["at"][-12:-6]) for row in rows] == [
         0, 1, 1, None, 2, None, 2, 2, 9
     ]  # fmt: skip

@@ -24,6 +24,7 @@ from hosts.durable.limit import NO_LIMIT, PayloadLimit
 from hosts.durable.outbox import child_ended
 from hosts.durable.records import Record
 from hosts.durable.recovery import Recovery
+from hosts.durable.reports import JournalReports
 from hosts.durable.shard import Parts, Shard
 from hosts.start_options import start_options
 from hosts.timers import Timers
@@ -94,6 +95,8 @@ class WorkflowHost:
         self._turns = itertools.count()
         self._journal: Journal | None = None
         self._deadlines: Deadlines | None = None
+        #: What it tells people.
+        self.reports = JournalReports(self)
 
     @property
     def journal(self) -> Journal:

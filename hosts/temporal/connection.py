@@ -15,6 +15,7 @@ from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import (
     AddSearchAttributesRequest,
     ListSearchAttributesRequest,
+    ListSearchAttributesResponse,
 )
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
@@ -152,14 +153,29 @@ class TemporalClient:
             text = f"{self.id}: {path} cannot be read: {error.strerror}"
             raise PerdureError(Kind.INVALID, text) from None
 
+    async def attribute_types(self) -> dict[str, str]:
+        """The search attributes of the namespace that are not the server's own, and their types, as
+        Temporal names them: Keyword, Int …"""
+        listed = await self._listed_attributes()
+        return {
+            name: IndexedValueType.Name(kind)
+            .removeprefix("INDEXED_VALUE_TYPE_")
+            .title()
+            .replace("_", "")
+            for name, kind in listed.custom_attributes.items()
+        }
+
+    async def _listed_attributes(self) -> ListSearchAttributesResponse:
+        return await self.opened().operator_service.list_search_attributes(
+            ListSearchAttributesRequest(namespace=self.namespace), retry=True
+        )
+
     async def ensure_attributes(self, types: Mapping[str, str]) -> None:
         """See to it that the namespace has search attributes of these types."""
         if types.keys() <= self._attributes:
             return
         service = self.opened().operator_service
-        listed = await service.list_search_attributes(
-            ListSearchAttributesRequest(namespace=self.namespace)
-        )
+        listed = await self._listed_attributes()
         missing = types.keys() - listed.custom_attributes.keys() - listed.system_attributes.keys()
         if missing:
             await service.add_search_attributes(
@@ -169,6 +185,11 @@ class TemporalClient:
                 )
             )
         self._attributes.update(types)
+
+
+def _type_name(kind: IndexedValueType.ValueType) -> str:
+    words = IndexedValueType.Name(kind).removeprefix("INDEXED_VALUE_TYPE_")
+    return words.title().replace("_", "")
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:

@@ -30,7 +30,7 @@ from runtime.errors import Kind, PerdureError
 
 _OURS: Final = "perdure"
 #: What a run that was cancelled has in its memo: the server's event of it has no room for an error.
-_MEMO: Final = "perdure-error"
+ERROR: Final = "perdure-error"
 #: Bytes of an error, in our codec, that a memo is given at most.
 _ROOM: Final = 256 * 1024
 _KINDS: Final = frozenset(
@@ -84,12 +84,12 @@ def memo_of(error: PerdureError) -> dict[str, Any] | None:
         return None
     names = ("kind", "message", "retryable", "details", "context", "trace")
     said = {name: getattr(error, name) for name in names}
-    return {_MEMO: {name: value for name, value in said.items() if value not in (None, "")}}
+    return {ERROR: {name: value for name, value in said.items() if value not in (None, "")}}
 
 
 def error_of_memo(memo: Mapping[str, Any]) -> PerdureError:
     """The error that a run ended with which the server has as cancelled."""
-    said = memo.get(_MEMO)
+    said = memo.get(ERROR)
     if not isinstance(said, dict) or not {"kind", "message"} <= said.keys():
         return PerdureError(Kind.CANCELED, "canceled")
     return PerdureError(**said)

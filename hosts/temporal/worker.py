@@ -33,6 +33,7 @@ from hosts.temporal.lanes import Lanes
 from hosts.temporal.parts import Parts
 from hosts.temporal.payloads import LIMIT, LIMITED_BY, check_size, raw, raw_args
 from hosts.temporal.replay import replayed
+from hosts.temporal.reports import ServerReports
 from hosts.temporal.requests import EVENT, NodeRequests
 from hosts.temporal.runs import Runs
 from hosts.temporal.vms import RunVm, RunVms
@@ -115,6 +116,8 @@ class TemporalWorker:
         self._on_exit: Callable[[PerdureError | None], None] = lambda reason: None
         self._requests = NodeRequests(router)
         self._open: _Open | None = None
+        #: What it tells people.
+        self.reports = ServerReports(host_id, client, self._queue_on)
 
     # As a service ---------------------------------------------------------------------------------
 

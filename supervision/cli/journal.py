@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from hosts.durable import importing, readable
+from hosts.durable.moments import moments
 from journal import upkeep
 from journal.errors import JournalError
 from journal.journal import Journal
@@ -166,7 +167,7 @@ def export(path: str, run: str, output: str | None) -> None:
         if found is None:
             raise PerdureError(Kind.NOT_FOUND, f"{path} has no run {run}")
         number, row = found
-        told = timeline(store.history(number), row.started_ns, row.ended_ns)
+        told = timeline(moments(store.history(number), row.started_ns, row.ended_ns))
         document = readable.exported(store, number, row, told)
     text = json.dumps(document, ensure_ascii=False, indent=1)
     if output is None:

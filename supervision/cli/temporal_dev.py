@@ -10,9 +10,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from runtime.config.loader import Loaded
@@ -38,11 +39,14 @@ class DevServer:
 
     Args:
         database: the file that keeps its state; None: it is in memory.
+        settings: of its dynamic configuration.
 
     Raises PerdureError NOT_FOUND when it is not installed.
     """
 
-    def __init__(self, database: Path | None = None) -> None:
+    def __init__(
+        self, database: Path | None = None, settings: Mapping[str, object] = MappingProxyType({})
+    ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
@@ -52,6 +56,8 @@ class DevServer:
         ]  # fmt: skip
         if database is not None:
             self._command += ["--db-filename", str(database)]
+        for name, value in settings.items():
+            self._command += ["--dynamic-config-value", f"{name}={value}"]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -83,9 +89,11 @@ class DevServer:
 
 
 @contextmanager
-def dev_server(database: Path | None = None) -> Iterator[DevServer]:
-    """A dev server while the block runs."""
-    server = DevServer(database)
+def dev_server(
+    database: Path | None = None, settings: Mapping[str, object] = MappingProxyType({})
+) -> Iterator[DevServer]:
+    """A dev server while the block runs; see `DevServer`."""
+    server = DevServer(database, settings)
     server.start()
     try:
         yield server

@@ -40,9 +40,20 @@ def workflows() -> None:
 @live
 @as_json
 def list_(node: ControlClient, only_open: bool, limit: int, condition: str, as_json: bool) -> None:
-    """List runs, the newest first."""
-    rows = node.call("workflows.list", open=only_open, limit=limit, where=condition)
+    """List runs, the newest first.
+
+    A host that cannot tell, such as one whose server is away, is named; the exit code is 1 then.
+    """
+    found = node.call("workflows.list", open=only_open, limit=limit, where=condition)
     _hint(node, condition)
+    _list(found["runs"], as_json)
+    for problem in found["problems"]:
+        report(error_of(problem))
+    if found["problems"]:
+        sys.exit(FAILED)
+
+
+def _list(rows: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         for row in rows:
             json_line(row)
@@ -105,7 +116,7 @@ def show(node: ControlClient, workflow: str, run: str, as_json: bool) -> None:
         facts({"result": json.dumps(row["result"], ensure_ascii=False)})
     if "error" in row:
         report(error_of(row["error"]))
-    if row["status"] == "open":
+    if row["ended"] is None:
         _pending(row["pending"])
 
 
@@ -121,15 +132,16 @@ def _pending(pending: list[dict[str, Any]]) -> None:
         return
     click.echo("\npending:")
     table(
-        ("REQUEST", "TYPE", "TARGET", "ATTEMPT", "SINCE", "DUE"),
+        ("REQUEST", "TYPE", "TARGET", "ATTEMPT", "SINCE", "DUE", "LAST FAILURE"),
         (
             (
                 row["request"],
                 row["type"],
-                row.get("target"),
-                row.get("attempt"),
-                local_time(row.get("since")),
-                local_time(row.get("due")),
+                row["target"],
+                row["attempt"],
+                local_time(row["since"]),
+                local_time(row["due"]),
+                row["failure"],
             )
             for row in pending
         ),

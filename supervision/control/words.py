@@ -12,8 +12,8 @@ from supervision.control.plain import plain
 
 #: Fields of a record by name, values decoded.
 Fields = dict[str, Any]
-#: Number of an activity or child -> the entry that it is of.
-Targets = dict[int, str]
+#: Number (or id) of an activity or child -> the entry that it is of.
+Targets = dict[int | str, str]
 
 
 def in_words(kind: str, data: Fields, targets: Targets) -> str:
@@ -42,7 +42,7 @@ def _because(reason: Any) -> str:
     return f": {reason}" if reason else ""
 
 
-def _about(number: int, targets: Targets) -> str:
+def _about(number: int | str, targets: Targets) -> str:
     target = targets.get(number)
     return f"{number} ({target})" if target else str(number)
 
@@ -67,6 +67,11 @@ def _activity(verb: str, field: str) -> Callable[[Fields, Targets], str]:
     return lambda data, targets: (
         f"activity {_about(data['activity'], targets)} {verb}: {_brief(data[field])}"
     )
+
+
+def _attempt(data: Fields, targets: Targets) -> str:
+    after = f", after {_brief(data['after'])}" if "after" in data else ""
+    return f"activity {_about(data['activity'], targets)}: attempt {data['attempt']}{after}"
 
 
 def _end(verb: str, field: str) -> Callable[[Fields, Targets], str]:
@@ -118,7 +123,7 @@ _TEXTS: Final[dict[str, Callable[[Fields, Targets], str]]] = {
     "started_again": lambda d, t: f'was asked for again, key "{d["key"]}"',
     "message": lambda d, t: f'message "{d["topic"]}"{_sender(d)}{_payload(d["payload"])}',
     "activity_scheduled": lambda d, t: f"activity {d['activity']}: {_call(d['target'], d['args'])}",
-    "activity_attempt": lambda d, t: f"activity {_about(d['activity'], t)}: attempt {d['attempt']}",
+    "activity_attempt": _attempt,
     "activity_completed": _activity("gave", "result"),
     "activity_failed": _activity("failed", "error"),
     "activity_timed_out": _activity("timed out", "error"),
@@ -148,6 +153,9 @@ _TEXTS: Final[dict[str, Callable[[Fields, Targets], str]]] = {
     "migrated": lambda d, t: f"moved to the source {d['source'].hex()[:16]}",
     "cancel_requested": lambda d, t: f"asked to end{_sender(d)}{_because(d['reason'])}",
     "step": _step,
+    "step_failed": lambda d, t: f"the step failed, and is tried again: {d['error']}",
+    "step_timed_out": lambda d, t: "the step was lost, and is taken again",
+    "version": lambda d, t: f"takes the version {d['change']}",
     "value": lambda d, t: f"drew {d['kind']}: {_brief(d['value'])}",
     "attributes": _attributes,
     "completed": _end("completed", "result"),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from hosts.durable.moments import moments
 from journal.environment import COMMIT_AFTER, COMMIT_BEFORE
 from journal.errors import JournalError
 from supervision.control.timeline import timeline
@@ -109,7 +110,8 @@ def last_words(journals: Path) -> list[str]:
             with reading(file.parent) as store:
                 for number, row in store.runs():
                     if row.is_open:
-                        last = timeline(store.history(number), row.started_ns, row.ended_ns)[-1]
+                        history = store.history(number)
+                        last = timeline(moments(history, row.started_ns, row.ended_ns))[-1]
                         lines.append(f"{row.workflow_id} ({row.entry}): {last['text']}")
         except JournalError:
             continue  # a store, or a journal that was about to be made
