@@ -50,6 +50,7 @@ from supervision.process_refs import ProcessRefs
 from supervision.registry import Deployment, LiveRegistry
 from supervision.rest import at_rest
 from supervision.service import Service
+from supervision.state import State
 from supervision.supervisor import Progress, Supervisor
 
 logger = logging.getLogger(__name__)
@@ -435,12 +436,19 @@ class Node:
         return found(self, open, limit, where, on_problem or refuse)
 
     def reports(self) -> list[Reports]:
-        """What each host of workflows tells of its runs; those that keep them here come first."""
-        told = [
-            each.reports for each in self._parts.services.values() if isinstance(each, ReportsRuns)
-        ]
-        here = {host.id for host in self.workflow_hosts()}
-        return sorted(told, key=lambda each: each.id not in here)
+        """What each host of workflows tells of its runs; those that keep them here come first, and
+        those on a server that nobody has started or waits for are left out."""
+        hosts = [each for each in self._parts.services.values() if isinstance(each, ReportsRuns)]
+        here: list[Reports] = [each.reports for each in hosts if isinstance(each, WorkflowHost)]
+        there = [each.reports for each in hosts if not isinstance(each, WorkflowHost)]
+        if not there:
+            return here
+        unused = {
+            each.id
+            for each in self.services()
+            if each.state == State.UNKNOWN and not each.waiting_for
+        }
+        return here + [each for each in there if each.id not in unused]
 
     def service(self, id: str) -> Service:  # noqa: A002
         """What is behind a service's entry. Raises PerdureError NOT_FOUND."""

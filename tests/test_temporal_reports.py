@@ -39,6 +39,7 @@ def app(folder: Path, server: DevServer) -> Path:
 
 def test_a_host_whose_server_is_away_is_named_and_the_others_are_listed(tmp_path: Path) -> None:
     with dev_server() as server, Node.from_path(app(tmp_path, server)) as node:
+        eventually(lambda: {each.state for each in node.services()} == {"running"})
         for host in ("here", "there"):
             node.spawn("app:waits", f"app:{host}", options={"workflow.id": host})
         eventually(lambda: len(node.workflows()) == 2)
