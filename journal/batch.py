@@ -10,6 +10,7 @@ from typing import Any, Final
 from journal import attributes, faults, keys
 from journal.databases import (
     ACTIVITIES,
+    BUSY,
     DATABASES,
     DEDUPE,
     ENDED,
@@ -62,11 +63,12 @@ _OPS: Final = {
             HELD,
             HOLDERS,
             SEARCH,
+            BUSY,
         )
     },
     **{
         (DELETE, db): f"del_{DATABASES[db].noun}"
-        for db in (TIMERS, ACTIVITIES, OUTBOX, READY, DEDUPE, NAMES, SEARCH)
+        for db in (TIMERS, ACTIVITIES, OUTBOX, READY, DEDUPE, NAMES, SEARCH, BUSY)
     },
 }
 #: Before an op and after it; `skip` before it leaves it out.
@@ -190,7 +192,7 @@ def _delete_run(txn: Transaction, handles: Handles, run: int) -> None:
         txn.delete(digest + key, b"", handles[HOLDERS])
         if not _keys_from(txn, handles[HOLDERS], digest, 1):
             _delete_from(txn, handles[PAYLOADS], digest)
-    for db in (RUNS, HISTORY, ACTIVITIES, OUTBOX, READY, HELD):
+    for db in (RUNS, HISTORY, ACTIVITIES, OUTBOX, READY, HELD, BUSY):
         _delete_from(txn, handles[db], key)
 
 

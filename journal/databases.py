@@ -24,6 +24,7 @@ PAYLOADS: Final = 12
 HELD: Final = 13
 HOLDERS: Final = 14
 SEARCH: Final = 15
+BUSY: Final = 16
 
 
 class Database(NamedTuple):
@@ -68,4 +69,6 @@ DATABASES: Final = (
     Database("holders", "holder", 40, 32),  # SHA-256, run -> nil
     # Since format 3:
     Database("search", "search", 0, -1),  # attribute, value, run (attributes.py) -> nil
+    # Since format 4; before, `activities` had a row for each that was pending:
+    Database("busy", "busy", 8, 0),  # run -> nil
 )

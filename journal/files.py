@@ -22,7 +22,7 @@ from journal.errors import (
 )
 
 #: Version of the whole layout.
-FORMAT_VERSION: Final = 3
+FORMAT_VERSION: Final = 4
 
 #: The row that says so. Every later version can read it: [format, uuid, created_ns, ...].
 IDENTITY: Final = b"journal"

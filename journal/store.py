@@ -18,6 +18,7 @@ from journal import attributes, keys, payloads
 from journal.batch import HIGHEST_RUN, last_seq
 from journal.databases import (
     ACTIVITIES,
+    BUSY,
     DATABASES,
     DEDUPE,
     ENDED,
@@ -165,12 +166,19 @@ class Store:
         timers = (Timer(*keys.numbers(key)) for key, _ in self._rows(TIMERS, on_bad=_pass_over))
         return [timer for timer in timers if timer.run == run]
 
+    def busy_runs(self, on_bad: OnBad = None) -> list[int]:
+        """Runs that have pending activities, sorted."""
+        marked = {keys.numbers(key)[0] for key, _ in self._rows(BUSY, on_bad=on_bad)}
+        # A journal of an older format has a row of each in place of the mark.
+        marked.update(pending.run for pending in self.activities(on_bad))
+        return sorted(marked)
+
     def activities(self, on_bad: OnBad = None) -> Iterator[Pending]:
-        """All pending activities, by run and seq."""
+        """What the histories do not tell of pending activities, by run and seq."""
         return self._pending(ACTIVITIES, on_bad)
 
     def activities_of(self, run: int) -> list[Pending]:
-        """The pending activities of a run, by seq."""
+        """The same of one run, by seq."""
         return self._pending_of(ACTIVITIES, run)
 
     def outbox(self, on_bad: OnBad = None) -> Iterator[Pending]:

@@ -13,6 +13,7 @@ from zlib import crc32
 from journal import attributes, keys, payloads
 from journal.databases import (
     ACTIVITIES,
+    BUSY,
     DEDUPE,
     ENDED,
     HELD,
@@ -133,13 +134,22 @@ class Unit:
         """Remove a timer; nothing happens when there is none."""
         self.ops.append((DELETE, TIMERS, keys.three(due_ns, run, seq), _NIL))
 
+    def put_busy(self, run: int) -> None:
+        """Mark a run that has pending activities."""
+        key = keys.one(run)
+        self.ops.append((PUT, BUSY, key, encode(key, None)))
+
+    def del_busy(self, run: int) -> None:
+        """Remove the mark; nothing happens when there is none."""
+        self.ops.append((DELETE, BUSY, keys.one(run), _NIL))
+
     def put_activity(self, run: int, seq: int, row: Any) -> None:
-        """Add or replace a pending activity."""
+        """Add or replace what the history does not tell of a pending activity."""
         key = keys.two(run, seq)
         self.ops.append((PUT, ACTIVITIES, key, encode(key, row)))
 
     def del_activity(self, run: int, seq: int) -> None:
-        """Remove a pending activity; nothing happens when there is none."""
+        """Remove that; nothing happens when there is none."""
         self.ops.append((DELETE, ACTIVITIES, keys.two(run, seq), _NIL))
 
     def put_outbox(self, run: int, seq: int, row: Any) -> None:

@@ -12,6 +12,7 @@ from journal import attributes, keys, payloads
 from journal.batch import HIGHEST_RUN
 from journal.databases import (
     ACTIVITIES,
+    BUSY,
     DATABASES,
     ENDED,
     HELD,
@@ -35,7 +36,7 @@ from journal.journal import MAP_SIZE, Journal
 from journal.records import RunRow
 
 #: Whose rows keep a run busy, so that it must be open. An ended run may have messages to deliver.
-_OPEN_ONLY = frozenset({TIMERS, ACTIVITIES, READY})
+_OPEN_ONLY = frozenset({TIMERS, ACTIVITIES, READY, BUSY})
 
 
 class Finding(NamedTuple):

@@ -49,10 +49,12 @@ def unit(i: int) -> Unit:
         case 1:
             made.del_ready(run)
             made.put_timer(run, 5, now + 500)
+            made.put_busy(run)
             made.put_activity(run, 6, ["app:charge", run])
             made.put_outbox(run, 7, ["to", "topic", b"payload"])
         case 2:
             made.del_timer(run, 5, now - 1 + 500)
+            made.del_busy(run)
             made.del_activity(run, 6)
             made.del_outbox(run, 7)
             made.put_outbox(run, 9, ["to", "topic", b"payload"])
@@ -77,6 +79,7 @@ def model(units: int) -> Contents:
     ids: dict[str, int] = {}
     history: dict[int, list[Any]] = defaultdict(list)
     timers: set[Timer] = set()
+    busy: set[int] = set()
     activities: set[tuple[int, int]] = set()
     outbox: set[tuple[int, int]] = set()
     ready: set[int] = set()
@@ -99,10 +102,12 @@ def model(units: int) -> Contents:
             case 1:
                 ready.remove(run)
                 timers.add(Timer(now + 500, run, 5))
+                busy.add(run)
                 activities.add((run, 6))
                 outbox.add((run, 7))
             case 2:
                 timers.remove(Timer(now - 1 + 500, run, 5))
+                busy.remove(run)
                 activities.remove((run, 6))
                 outbox.remove((run, 7))
                 outbox.add((run, 9))
@@ -123,6 +128,7 @@ def model(units: int) -> Contents:
         "ids": {_workflow_id(run): ids.get(_workflow_id(run)) for run in started},
         "history": {run: list(enumerate(history.get(run, []), 1)) for run in started},
         "timers": sorted(timers),
+        "busy": sorted(busy),
         "activities": sorted(activities),
         "outbox": sorted(outbox),
         "ready": sorted(ready),
@@ -149,6 +155,7 @@ def contents(store: Store) -> Contents:
         "ids": {_workflow_id(run): store.run_of(_workflow_id(run)) for run in started},
         "history": {run: store.history(run) for run in started},
         "timers": store.timers_due(),
+        "busy": store.busy_runs(),
         "activities": [(run, seq) for run, seq, _ in store.activities()],
         "outbox": [(run, seq) for run, seq, _ in store.outbox()],
         "ready": list(store.ready()),

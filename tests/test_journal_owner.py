@@ -144,7 +144,7 @@ def test_a_newer_format_is_refused_by_name_and_left_as_it_is(
     monkeypatch.undo()
     before = (tmp_path / "data.mdb").read_bytes()
     for open_it in (Journal.open, verify):
-        with pytest.raises(JournalFormatError, match=r"format 4.*up to format 3: use the newer"):
+        with pytest.raises(JournalFormatError, match=r"format 5.*up to format 4: use the newer"):
             open_it(tmp_path)
     assert (tmp_path / "data.mdb").read_bytes() == before
 

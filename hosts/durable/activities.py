@@ -249,7 +249,7 @@ class Activities:
             return
         attempt.writing = True
         unit = Unit()
-        unit.put_activity(*key, activity.row())
+        activity.keep(key[0], unit)
         kept = partial(self._kept, key, attempt)
         self._shard.submit_then(unit, key[0], kept, kept)
 
@@ -315,7 +315,7 @@ class Activities:
         unit = Unit()
         page: list[Record] = [["activity_attempt", seq, activity.attempt]]
         unit.append(execution.run, page)
-        unit.put_activity(execution.run, seq, activity.row())
+        activity.keep(execution.run, unit)
         execution.count(page)
         start = self._run_alone if alone else self.schedule
         self._shard.submit_then(unit, execution.run, partial(start, execution, seq), retry)
@@ -325,8 +325,17 @@ class Activities:
             self.places.force()
             self._try_run(execution, execution.activities[seq], self.places.leave)
 
+    def interrupted(self, run: int) -> list[int]:
+        """Boot: numbers of the activities of a run that a crash interrupted."""
+        execution = self._shard.runs.find_run(run)
+        return [
+            seq
+            for seq, activity in (execution.activities if execution is not None else {}).items()
+            if activity.restored and (run, seq) not in self._under_way
+        ]
+
     def rerun_alone(self, run: int, seq: int, on_end: Callable[[], None]) -> None:
-        """Boot: run again what a crash interrupted; `on_end` is called once it is over."""
+        """Run one of them again; `on_end` is called once it is over."""
         execution = self._shard.runs.find_run(run)
         activity = execution.activities.get(seq) if execution is not None else None
         if execution is None or activity is None or execution.suspended:
@@ -356,7 +365,7 @@ class Activities:
         if activity is not None and activity.alone:
             activity.alone = 0
             unit = Unit()
-            unit.put_activity(run, seq, activity.row())
+            activity.keep(run, unit)
             self._shard.submit(unit, Flight(run))
 
     def cancel_call(self, execution: Execution, command: c.CancelCall) -> None:

@@ -25,8 +25,6 @@ _REQUESTS = frozenset(
 _ANSWERS = frozenset({"message_answered", "child_started", "answered"})
 
 
-_FIRST_ATTEMPT = [1, 0, None]
-
 #: Numbers of a run's own timers, above those of any command: when it begins, and when its time is
 #: up.
 BEGIN: Final = (1 << 32) - 1
@@ -36,7 +34,16 @@ DEADLINE: Final = (1 << 32) - 2
 class Activity:
     """An activity that has no result yet."""
 
-    __slots__ = ("alone", "attempt", "cancelled", "details", "record", "scheduled")
+    __slots__ = (
+        "alone",
+        "attempt",
+        "cancelled",
+        "details",
+        "kept",
+        "record",
+        "restored",
+        "scheduled",
+    )
 
     def __init__(self, record: Record, scheduled: int) -> None:
         self.record = record
@@ -48,13 +55,19 @@ class Activity:
         self.alone = 0
         #: Those of the last heartbeat, encoded.
         self.details: bytes | None = None
+        #: It was scheduled before its run came into memory.
+        self.restored = False
+        #: The journal has a row of it.
+        self.kept = False
 
-    def row(self) -> list[Any]:
-        """What the journal keeps of it besides its record."""
-        return [self.attempt, self.alone, self.details]
+    def keep(self, run: int, unit: Unit) -> None:
+        """Have the journal keep what the history does not tell of it."""
+        unit.put_activity(run, self.record[1], [self.attempt, self.alone, self.details])
+        self.kept = True
 
     def restore(self, row: list[Any]) -> None:
         """Take up what the journal kept; rows of older versions have no details."""
+        self.kept = True
         self.attempt, self.alone, *details = row
         self.details = details[0] if details else None
 
@@ -78,6 +91,7 @@ class Execution:
         waiting: input records that are journaled, but no step has consumed.
         fresh: input records that are neither.
         unit: what goes to disk with the fresh inputs: index rows that they settle.
+        busy: the journal has its mark of a run with pending activities.
         acks, effects: replies owed, and what else is to be done, once the fresh inputs are on disk.
         rules: how it is timed and repeated.
         inherited: by PID, children that the run had before it was upgraded.
@@ -86,9 +100,9 @@ class Execution:
     """
 
     __slots__ = (
-        "acks", "activities", "children", "context", "definition", "effects", "ended", "fresh",
-        "inherited", "length", "now", "pid", "requests", "row", "rules", "run", "size", "stale",
-        "suspended", "timers", "unit", "used", "waiting",
+        "acks", "activities", "busy", "children", "context", "definition", "effects", "ended",
+        "fresh", "inherited", "length", "now", "pid", "requests", "row", "rules", "run", "size",
+        "stale", "suspended", "timers", "unit", "used", "waiting",
     )  # fmt: skip
 
     def __init__(self, run: int, row: RunRow, pid: str) -> None:
@@ -100,6 +114,7 @@ class Execution:
         self.length = 0
         self.size = 0
         self.activities: dict[int, Activity] = {}
+        self.busy = False
         self.timers: dict[int, int] = {}
         self.requests: dict[int, Record] = {}
         self.children: dict[int, Child] = {}
@@ -175,6 +190,15 @@ class Execution:
         if record[0] == "message" and len(record) > 4:
             self.unit.put_dedupe(record[4].encode(), True)
 
+    def mark(self, unit: Unit) -> None:
+        """Let the journal's mark say whether activities are pending."""
+        if self.busy != bool(self.activities):
+            self.busy = not self.busy
+            if self.busy:
+                unit.put_busy(self.run)
+            else:
+                unit.del_busy(self.run)
+
     def taken(self) -> None:
         """The fresh inputs, what is owed for them and their unit are on their way to disk."""
         self.fresh, self.acks, self.effects, self.unit = [], [], [], Unit()
@@ -183,8 +207,8 @@ class Execution:
         """Note an input; index rows that it settles are deleted in `unit`."""
         kind = record[0]
         if kind in _ACTIVITY_ENDS:
-            self.activities.pop(record[1], None)
-            if unit is not None:
+            activity = self.activities.pop(record[1], None)
+            if unit is not None and activity is not None and activity.kept:
                 unit.del_activity(self.run, record[1])
         elif kind == "timer_fired":
             due = self.timers.pop(record[1], None)
@@ -234,8 +258,6 @@ class Execution:
         kind = record[0]
         if kind == "activity_scheduled":
             self.activities[record[1]] = Activity(record, self.now)
-            if unit is not None:
-                unit.put_activity(self.run, record[1], _FIRST_ATTEMPT)
         elif kind == "activity_cancel_requested":
             if record[1] in self.activities:
                 self.activities[record[1]].cancelled = True
@@ -255,8 +277,11 @@ class Execution:
 
     def clear(self, unit: Unit) -> None:
         """The run ends: nothing of it is pending any more but what it asked of others."""
-        for seq in self.activities:
-            unit.del_activity(self.run, seq)
+        for seq, activity in self.activities.items():
+            if activity.kept:
+                unit.del_activity(self.run, seq)
+        self.activities.clear()
+        self.mark(unit)
         for seq, due in self.timers.items():
             unit.del_timer(self.run, seq, due)
         for seq in [seq for seq, record in self.requests.items() if is_result(record)]:

@@ -184,11 +184,11 @@ class WorkflowHost:
         bad: Callable[[BadRecordError], None] = lambda error: logger.error("%s", error)  # noqa: E731
         for run in journal.ready(on_bad=bad):
             pending[run] = None
-        interrupted: list[tuple[Shard, int, int]] = []
-        for row in journal.activities(on_bad=bad):
-            owner = self._owner_of(row.run)
+        interrupted: list[tuple[Shard, int]] = []
+        for run in journal.busy_runs(on_bad=bad):
+            owner = self._owner_of(run)
             if owner is not None:
-                interrupted.append((owner, row.run, row.seq))
+                interrupted.append((owner, run))
         left: dict[int, list[int]] = {}
         for row in journal.outbox(on_bad=bad):
             left.setdefault(row.run, []).append(row.seq)

@@ -69,8 +69,11 @@ def _pend(execution: Execution, unit: Unit) -> None:
             "it again; nothing was imported",
         )
     run = execution.run
-    for seq, activity in execution.activities.items():
-        unit.put_activity(run, seq, activity.row())
+    execution.busy = False
+    execution.mark(unit)
+    for activity in execution.activities.values():
+        if activity.kept:
+            activity.keep(run, unit)
     for seq, due in execution.timers.items():
         unit.put_timer(run, seq, due)
     for seq in execution.requests:

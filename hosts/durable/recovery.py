@@ -23,20 +23,22 @@ class Recovery:
     """Reruns activities one at a time across the shards of a host.
 
     Args:
-        pending: (shard, run, number) of each activity that was running.
+        busy: runs with activities that were running, each with its shard.
     """
 
     def __init__(
-        self, pending: Iterable[tuple[Shard, int, int]], shards: list[Shard], timers: Timers
+        self, busy: Iterable[tuple[Shard, int]], shards: list[Shard], timers: Timers
     ) -> None:
-        self._pending = deque(pending)
+        self._busy = deque(busy)
+        #: Activities of the run that it has come to.
+        self._pending: deque[tuple[Shard, int, int]] = deque()
         self._shards = shards
         self._timers = timers
         self._turn = 0
 
     def start(self) -> None:
         """Begin with the first; everything else waits until the last is over."""
-        if self._pending:
+        if self._busy:
             for shard in self._shards:
                 shard.activities.places.held = True
             self._next(0)
@@ -46,11 +48,24 @@ class Recovery:
         if turn != self._turn:
             return
         self._turn += 1
-        if not self._pending:
+        if self._pending:
+            self._rerun(*self._pending.popleft())
+        elif self._busy:
+            shard, run = self._busy.popleft()
+            shard.post(partial(self._come_to, shard, run, self._turn))
+        else:
             for shard in self._shards:
                 shard.post(shard.activities.places.release)
-            return
-        shard, run, seq = self._pending.popleft()
+
+    def _come_to(self, shard: Shard, run: int, turn: int) -> None:
+        """On the shard's thread: the activities of a run are next."""
+        try:
+            for seq in shard.activities.interrupted(run):
+                self._pending.append((shard, run, seq))
+        finally:
+            self._next(turn)
+
+    def _rerun(self, shard: Shard, run: int, seq: int) -> None:
         over = partial(self._next, self._turn)
 
         def watched() -> None:

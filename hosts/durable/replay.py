@@ -31,7 +31,7 @@ def replay(
     """Bring a fresh execution and its slot in the machine to the end of a history.
 
     Args:
-        attempts: what the journal keeps of pending activities, by number.
+        attempts: what the journal keeps besides of pending activities, by number.
         definition_of: what the machine runs the run as, by the content of its `started` record.
 
     Returns how the code differs from the history, where it does; the execution is brought to the
@@ -78,7 +78,9 @@ def _arrive(execution: Execution, steps: Steps, attempts: dict[int, list[Any]]) 
         execution.consume(record, None)
     execution.waiting = steps.waiting
     execution.length, execution.size = steps.length, steps.size
+    execution.busy = bool(execution.activities)
     for seq, activity in execution.activities.items():
+        activity.restored = True
         if seq in attempts:
             activity.restore(attempts[seq])
 

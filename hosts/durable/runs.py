@@ -161,7 +161,7 @@ class Runs:
         return self._journal.records(run)
 
     def attempts(self, run: int) -> dict[int, list[Any]]:
-        """What the journal keeps of the pending activities of a run, by number."""
+        """What the journal keeps besides the history of pending activities of a run, by number."""
         return {each.seq: each.row for each in self._journal.activities_of(run)}
 
     def _quarantine(self, execution: Execution, error: BadRecordError) -> Execution:
@@ -201,6 +201,8 @@ class Runs:
             execution = Execution(run, row, self.pid_of(row))
             for pending in self._journal.activities_of(run):
                 execution.issue(["activity_scheduled", pending.seq, "", NIL, None, None], None)
+                execution.activities[pending.seq].restore(pending.row)
+            execution.busy = True  # it may be
             for pending in self._journal.outbox_of(run):
                 execution.issue(["message_sent", pending.seq, "", "", NIL], None)
             execution.timers = {seq: due for due, _, seq in self._journal.timers_of(run)}

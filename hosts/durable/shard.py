@@ -310,6 +310,7 @@ class Shard(VmWorker):
                     effects += self.endings.end(execution, command, unit, page, consumed)
         if execution.row is not row:
             unit.put_run(run, execution.row)
+        execution.mark(unit)
         execution.count(page[len(fresh) :])
         if page:
             unit.append(run, page)

@@ -25,6 +25,10 @@ entries:
   journal: app:journal
   lifecycle: {auto_start: true}
 - {name: effect, kind: function.python, target: "functions:effect"}
+- name: shaky
+  kind: function.python
+  target: "functions:shaky"
+  meta: {options: {retry: {initial_delay: 1ms}}}
 - {name: order, kind: workflow.lua, source: "file://order.lua", method: main,
    modules: [funcs, time, uuid, workflow]}
 - {name: child, kind: workflow.lua, source: "file://child.lua", method: main,
@@ -33,10 +37,16 @@ entries:
 """
 FUNCTIONS = """
 from effects import record
+from runtime.api import ctx
 
 def effect(name, *args):
     record(name, *args)
     return {"did": name}
+
+def shaky(name):
+    if ctx.get("activity.attempt") == 1:
+        raise RuntimeError("not at once")
+    return effect(name)
 """
 ORDER = """
 local funcs, time = require("funcs"), require("time")
@@ -64,6 +74,7 @@ local function main(peer)
   seen.signals = {inbox:receive().n, inbox:receive().n}
   assert(process.send(peer, "last", 3))
   workflow.attrs{search = {stage = "last"}}
+  assert(funcs.call("app:shaky", "shaky"))
   seen.last = assert(funcs.call("app:effect", "last", seen.signals))
   return seen
 end
@@ -111,6 +122,7 @@ EFFECTS: list[tuple[str, list[Any]]] = [
     ("child", ["executed"]),
     ("left", []),
     ("right", []),
+    ("shaky", []),
     ("last", [[1, 2]]),
     ("peer", [HEARD]),
 ]
