@@ -2,6 +2,7 @@
 local S = ...
 local type, tostring, error, pcall, select = type, tostring, error, pcall, select
 local format, sub = string.format, string.sub
+local pack_few = S.pack_few
 
 -- A value as an error message shows it: short, and without addresses.
 function S.show(value)
@@ -44,7 +45,11 @@ end
 function S.try_copy(value) return try(S.copy, value) end
 
 -- The values as the bytes of an argument list; nil, err for what cannot be sent.
-function S.try_encode_values(...) return try(S.pack_args, ...) end
+function S.try_encode_values(...)
+  local bytes = pack_few(...)
+  if bytes then return bytes, nil end
+  return try(S.pack_args, ...)
+end
 
 local function is_plain_table(value) return type(value) == "table" and not S.own_name(value) end
 

@@ -11,8 +11,10 @@
 -- S.encode(v) -> bytes
 -- S.encode_args(n, ...) -> bytes   an array of exactly n elements, trailing nils included
 -- S.pack_args(...) -> bytes        the same with n = select("#", ...)
+-- S.pack_few(...) -> bytes | nil   the same for two at most, and no tables: for those it never raises
 -- S.sort_strings(list, n): sorts list[1..n] bytewise, in place; nothing may follow
--- S.enc_int(i), S.enc_str(s), S.enc_bin(s), S.enc_arr_header(n) -> bytes, for writing commands
+-- S.enc_int(i), S.enc_bin(s), S.enc_arr_header(n) -> bytes, for writing commands, and for texts, whatever their bytes:
+--     S.str_header[n] | nil, S.long_header(n, 0xda, 0xdb)
 --
 -- Raises error objects of kind Invalid: a key that is no number, string or boolean; a cyclic table;
 -- nesting deeper than 100; more than 4 million values.
@@ -372,7 +374,8 @@ local function finish()
   return bytes
 end
 
-function S.encode(v)
+-- The bytes of what is no table, else nil.
+local function scalar(v)
   local kind = type(v)
   if kind == "string" then
     return enc_str(v)
@@ -380,6 +383,13 @@ function S.encode(v)
     return math_type(v) == "integer" and (small[v] or enc_int(v)) or pack(">Bd", 0xcb, v)
   elseif kind ~= "table" then
     return kind == "boolean" and (v and "\xc3" or "\xc2") or "\xc0"
+  end
+end
+
+function S.encode(v)
+  local bytes = scalar(v)
+  if bytes then
+    return bytes
   end
   root, n = v, 0
   put(v, 0)
@@ -397,6 +407,18 @@ function S.encode_args(count, ...)
   return finish()
 end
 
+function S.pack_few(...)
+  local count = select("#", ...)
+  if count > 2 then
+    return nil
+  end
+  local a, b = ...
+  a, b = scalar(a), scalar(b)
+  if a and b then
+    return count == 2 and "\x92" .. a .. b or count == 1 and "\x91" .. a or "\x90"
+  end
+end
+
 function S.pack_args(...)
-  return S.encode_args(select("#", ...), ...)
+  return S.pack_few(...) or S.encode_args(select("#", ...), ...)
 end

@@ -102,6 +102,10 @@ for b, layout in pairs({
   [0xd0] = ">i1", [0xd1] = ">i2", [0xd2] = ">i4", [0xd3] = ">i8",
 }) do LAYOUTS[b] = layout end
 
+-- Bytes of a value that is nothing but its first byte, or a number.
+local FIXED = { [0xcb] = 9, [0xcc] = 2, [0xcd] = 3, [0xce] = 5, [0xcf] = 9, [0xd0] = 2, [0xd1] = 3, [0xd2] = 5, [0xd3] = 9 }
+for b in pairs(CONSTANTS) do FIXED[b] = 1 end
+
 for b = 0x80, 0x8f do READERS[b] = function(s, i) return get_map(s, i, b - 0x80) end end
 for b = 0x90, 0x9f do READERS[b] = function(s, i) return get_array(s, i, b - 0x90) end end
 for b, reader in pairs({
@@ -131,6 +135,12 @@ local function checked(reader, s)
 end
 
 function S.decode(s)
+  local b = byte(s)
+  if FIXED[b] == #s then
+    local v = CONSTANTS[b]
+    if v ~= nil then return v end
+    return (unpack(LAYOUTS[b], s, 2))
+  end
   if #s > LONG and S.charge then S.charge(BYTE_COST * #s) end
   return (checked(get_all, s))
 end

@@ -71,8 +71,10 @@ function S.send_off(pid, record)
   return true
 end
 
+local CALL <const> = H[7] .. O.call
+
 function S.emit_call(pid, seq, target, args, options, context)
-  add(H[7] .. O.call .. str(pid) .. int(seq) .. str(target) .. bin(args) .. optional_bin(options) .. optional_bin(context))
+  add(CALL .. str(pid) .. int(seq) .. str(target) .. bin(args) .. optional_bin(options) .. optional_bin(context))
 end
 
 function S.emit_result(number, ok, value)

@@ -38,10 +38,14 @@ end
 
 S.share(start_here, "left")
 
+local checked -- the id that was found good last
+
 local function check(where, id)
+  if id == checked then return end
   if type(id) ~= "string" or not find(id, "^[^:]+:[^:]+$") then
     return S.bad_argument(where, "function id", "namespace:name", id)
   end
+  checked = id
 end
 
 -- Start a call; returns the slot that runs it here, or the number of the request; or nil, err.

@@ -101,9 +101,10 @@ end
 -- A refusal is recorded like a value: the limit may be another one when the run is replayed.
 function S.refused(slot, what, name, size)
   if size <= LIMIT and not slot.replaying then return nil end
-  local kind = "too large:" .. slot.seq + 1
   local item = slot.values and slot.values[slot.values.next]
-  if slot.replaying and not (item and item[1] == kind) then return nil end
+  if slot.replaying and not item then return nil end
+  local kind = "too large:" .. slot.seq + 1
+  if slot.replaying and item[1] ~= kind then return nil end
   return S.new_error("Invalid", recorded(slot, kind, function()
     return what .. name .. ": " .. size .. " bytes are more than " .. S.limited_by .. ", " .. LIMIT
       .. ": keep it elsewhere and pass on where, or raise the limit"

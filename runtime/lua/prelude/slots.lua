@@ -107,11 +107,13 @@ function S.resolve(slot, waiter, ok, value)
   end
 end
 
+local resolve = S.resolve
+
 function S.answer(slot, seq, ok, value)
   local pending = slot.pending
   local waiter = pending and pending[seq]
   if waiter then
     pending[seq] = nil
-    S.resolve(slot, waiter, ok, value)
+    resolve(slot, waiter, ok, value)
   end
 end
