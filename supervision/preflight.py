@@ -16,6 +16,7 @@ from hosts.modules import metrics
 from runtime.clock import SystemClock
 from runtime.config.problems import Problem, suggest
 from runtime.config.registry import Entry, Registry
+from runtime.config.temporal_kinds import lacking
 from runtime.errors import PerdureError
 from runtime.lua.machine import Machine
 
@@ -47,6 +48,7 @@ def preflight(
     """
     problems = [*_lua_problems(registry, touched)]
     problems += _missing_libraries(registry)
+    problems += _lacking_options(registry)
     problems += _shared_journals(registry)
     problems += _shared_names(registry)
     functions: dict[str, PythonFunction] = {}
@@ -121,6 +123,16 @@ def _missing_libraries(registry: Registry) -> list[Problem]:
         for entry in registry.of_kind(*LUA_KINDS)
         if "metrics" in (entry.data.get("modules") or ())
     ]
+
+
+def _lacking_options(registry: Registry) -> Iterator[Problem]:
+    """Options of workers on a Temporal server that lack others."""
+    for entry in registry.of_kind("temporal.worker"):
+        lacks = lacking(entry.data["worker_options"])
+        if lacks and registry.get(entry.data["client"]).kind == "temporal.client":
+            name, other = lacks
+            text = f"worker_options.{name}: it has no effect without {other}"
+            yield _problem(entry, text, f"set worker_options.{other}, too, or leave it out")
 
 
 def _shared_journals(registry: Registry) -> list[Problem]:

@@ -23,6 +23,7 @@ from runtime.config.problems import ConfigurationError
 from runtime.config.temporal_kinds import WORKER_OPTIONS
 from runtime.errors import Kind, PerdureError
 from supervision import preflight
+from supervision.check import check
 from supervision.node import Node
 from tests.process_lab import PATIENCE, function, write_app
 from tests.temporal_lab import DevServer, dev_server
@@ -116,10 +117,29 @@ def test_a_version_of_a_deployment(
     assert arguments(options) == {"deployment_config": made}
 
 
-@pytest.mark.parametrize("options", [{"use_versioning": True}, {"deployment_name": "shop"}])
-def test_options_of_a_deployment_need_each_other(options: dict[str, Any]) -> None:
-    with pytest.raises(PerdureError, match=r"needs .*build_id"):
-        arguments(options)
+@pytest.mark.parametrize(
+    ("options", "lacks"),
+    [
+        ({"deployment_name": "shop"}, "deployment_name: it has no effect without build_id"),
+        ({"use_versioning": True}, "use_versioning: it has no effect without deployment_name"),
+        (
+            {**VERSIONED, "use_versioning": False, "default_versioning_behavior": "pinned"},
+            "default_versioning_behavior: it has no effect without use_versioning",
+        ),
+    ],
+)
+def test_options_of_a_deployment_need_each_other(
+    tmp_path: Path, options: dict[str, Any], lacks: str
+) -> None:
+    worker = {**ENTRIES["worker"], "worker_options": options}
+    client = {"kind": "temporal.client", "address": "x:1"}
+    folder = write_app(tmp_path, {**ENTRIES, "worker": worker, "client": client})
+    (problem,) = check(load(folder), tmp_path / "data")
+    assert (problem.entry, problem.message) == ("app:worker", f"worker_options.{lacks}")
+    with pytest.raises(ConfigurationError, match=lacks):
+        Node.from_path(folder)
+    overrides = ["app:client:kind=journal.lmdb", "app:client:path=j"]
+    assert check(load(folder, overrides), tmp_path / "data") == []
 
 
 def test_the_server_gives_runs_to_the_version_that_is_current(

@@ -335,10 +335,13 @@ def test_a_process_hears_of_the_end(node: Node, entry: str, how: str, event: lis
 
 
 def test_the_error_of_a_large_payload_says_whose_limit_it_is(node: Node) -> None:
-    of = "payload_limit of the journal, "
+    of, advice = "payload_limit of the journal, ", "pass on where, or raise the limit"
     if isinstance(node.service(HOST), TemporalWorker):
         of = "payload limit of the Temporal server, "
-    assert f"bytes are more than the {of}" in run(node, "too_large")
+        advice = "keep it elsewhere and pass on where"
+    told = run(node, "too_large")
+    assert f"bytes are more than the {of}" in told
+    assert told.endswith(advice)
 
 
 def test_what_the_command_line_asks_for(node: Node) -> None:

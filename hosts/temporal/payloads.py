@@ -26,7 +26,9 @@ from runtime.errors import Kind, PerdureError
 
 #: Bytes of one payload that a server takes (its `limit.blobSize.error`).
 LIMIT: Final = 2 * 1024 * 1024
-LIMITED_BY: Final = "the payload limit of the Temporal server"
+OVER_LIMIT: Final = (
+    f"the payload limit of the Temporal server, {LIMIT}: keep it elsewhere and pass on where"
+)
 
 
 def is_plain(value: Any) -> bool:
@@ -116,8 +118,5 @@ def check_size(what: str, values: Sequence[RawValue]) -> None:
     """Raise PerdureError INVALID for payloads that the server would refuse."""
     size = sum(len(each.payload.data) for each in values)
     if size > LIMIT:
-        text = (
-            f"{what}: {size} bytes are more than {LIMITED_BY}, {LIMIT}: keep it elsewhere and pass "
-            "on where"
-        )
+        text = f"{what}: {size} bytes are more than {OVER_LIMIT}"
         raise PerdureError(Kind.INVALID, text, False)

@@ -31,7 +31,7 @@ from hosts.temporal.connection import TemporalClient
 from hosts.temporal.failures import error_of
 from hosts.temporal.lanes import Lanes
 from hosts.temporal.parts import Parts
-from hosts.temporal.payloads import LIMIT, LIMITED_BY, check_size, raw, raw_args
+from hosts.temporal.payloads import LIMIT, OVER_LIMIT, check_size, raw, raw_args
 from hosts.temporal.replay import replayed
 from hosts.temporal.reports import ServerReports
 from hosts.temporal.requests import EVENT, NodeRequests
@@ -213,7 +213,7 @@ class TemporalWorker:
             machine = Machine(
                 self.id, f"{{{self.id}.functions-{index}|n", self._timers.clock,
                 fuel=min(self._settings.fuel or _FUEL, _FUEL), memory=self._settings.memory,
-                payload_limit=LIMIT, limited_by=LIMITED_BY,
+                payload_limit=LIMIT, over_limit=OVER_LIMIT,
                 patched=workflow.patched,
             )  # fmt: skip
             machine.define(self._deployed.definitions)

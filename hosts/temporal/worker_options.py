@@ -11,16 +11,13 @@ from temporalio.worker import WorkerDeploymentConfig
 
 from runtime.config.scalars import Duration
 from runtime.config.temporal_kinds import WORKER_OPTIONS
-from runtime.errors import Kind, PerdureError
 
 _OF_DEPLOYMENT: Final = ("deployment_name", "use_versioning", "default_versioning_behavior")
 
 
 def arguments(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of `temporalio.worker.Worker` for the options that are given.
-
-    Raises PerdureError INVALID for options of a deployment that lack others.
-    """
+    """Arguments of `temporalio.worker.Worker` for the options that are given, of which none lacks
+    another (`runtime.config.temporal_kinds.lacking`)."""
     given = {name: value for name, value in options.items() if value is not None}
     made = _deployment(given)
     for name in given.keys() - set(_OF_DEPLOYMENT):
@@ -35,17 +32,9 @@ def _deployment(given: dict[str, Any]) -> dict[str, Any]:
     name, versioned = given.get("deployment_name"), given.get("use_versioning", False)
     behavior = given.get("default_versioning_behavior")
     if not name:
-        lacking = [each for each in _OF_DEPLOYMENT if given.get(each)]
-        if lacking:
-            text = f"worker_options.{lacking[0]}: it needs deployment_name and build_id"
-            raise PerdureError(Kind.INVALID, text, False)
         return {}
-    build = given.pop("build_id", "")
-    if not build:
-        text = "worker_options.deployment_name: it needs build_id, the version of the code"
-        raise PerdureError(Kind.INVALID, text, False)
     how = VersioningBehavior.UNSPECIFIED
     if versioned:
         how = VersioningBehavior[(behavior or "auto_upgrade").upper()]
-    version = WorkerDeploymentVersion(name, build)
+    version = WorkerDeploymentVersion(name, given.pop("build_id"))
     return {"deployment_config": WorkerDeploymentConfig(version, versioned, how)}

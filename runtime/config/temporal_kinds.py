@@ -85,6 +85,23 @@ WORKER_OPTIONS: Final[Mapping[str, Option]] = {
     ),
 }
 
+
+def lacking(options: Mapping[str, object]) -> tuple[str, str] | None:
+    """An option for the version of a deployment that has no effect without another: its name and
+    that of the other. None when all is there."""
+    given = {name for name, value in options.items() if value}
+    for name, other in _NEEDS:
+        if name in given and other not in given:
+            return name, other
+    return None
+
+
+_NEEDS: Final = (
+    ("deployment_name", "build_id"),
+    ("use_versioning", "deployment_name"),
+    ("default_versioning_behavior", "use_versioning"),
+)
+
 #: What the Go SDK has and the Python SDK has not, or what has no meaning for one workflow type.
 _UNMAPPED: Final = frozenset(
     {

@@ -92,7 +92,8 @@ class Machine:
         clock: where `time.now` of processes comes from.
         fuel: Lua instructions that a slot may run without yielding, or 0 for no limit.
         payload_limit: bytes that what a workflow sends out may have, or 0 for no limit.
-        limited_by: whose limit that is, for the error.
+        over_limit: what the error says that too large a thing is more than: whose limit, and
+            what to do.
         memory: bytes at which the process that grew the VM is killed.
         cap: bytes that the VM can have at all; by default half more than `memory`.
         inbox: how many messages may wait for a process.
@@ -110,7 +111,7 @@ class Machine:
         fuel: int = 100_000_000,
         memory: int = 1 << 30,
         payload_limit: int = 0,
-        limited_by: str = "the payload_limit of the journal",
+        over_limit: str = "",
         cap: int | None = None,
         inbox: InboxLimit = NO_LIMIT,
         parcels: bool = False,
@@ -138,7 +139,11 @@ class Machine:
         shared[b"fuel"] = fuel or False
         shared[b"memory_limit"] = memory // 1024
         shared[b"payload_limit"] = payload_limit or (1 << 62)
-        shared[b"limited_by"] = limited_by.encode()
+        over_limit = over_limit or (
+            f"the payload_limit of the journal, {payload_limit}: keep it elsewhere and pass on "
+            "where, or raise the limit"
+        )
+        shared[b"over_limit"] = over_limit.encode()
         shared[b"inbox_size"] = inbox.size or False
         shared[b"parcels"] = parcels
         shared[b"inbox_policy"] = inbox.policy.encode()

@@ -106,8 +106,7 @@ function S.refused(slot, what, name, size)
   local kind = "too large:" .. slot.seq + 1
   if slot.replaying and item[1] ~= kind then return nil end
   return S.new_error("Invalid", recorded(slot, kind, function()
-    return what .. name .. ": " .. size .. " bytes are more than " .. S.limited_by .. ", " .. LIMIT
-      .. ": keep it elsewhere and pass on where, or raise the limit"
+    return what .. name .. ": " .. size .. " bytes are more than " .. S.over_limit
   end))
 end
 
