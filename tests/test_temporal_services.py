@@ -7,7 +7,6 @@ import inspect
 import re
 from datetime import timedelta
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -26,7 +25,7 @@ from supervision import preflight
 from supervision.check import check
 from supervision.node import Node
 from tests.process_lab import PATIENCE, function, write_app
-from tests.temporal_lab import DevServer, dev_server
+from tests.temporal_lab import DevServer
 
 ENTRIES: dict[str, dict[str, Any]] = {
     "double": function("return ... * 2"),
@@ -183,20 +182,6 @@ def test_without_the_extra_the_check_names_it(
     with pytest.raises(ConfigurationError) as wrong:
         Node.from_path(app(tmp_path, address="127.0.0.1:1"))
     assert 'pip install "perdure[temporal]"' in str(wrong.value)
-
-
-def test_a_server_that_goes_away_and_comes_back_costs_nothing_but_time(tmp_path: Path) -> None:
-    with dev_server(tmp_path / "state") as server:
-        folder = app(tmp_path / "app", address=server.address)
-        with Node.from_path(folder) as node:
-            assert node.result(node.spawn("app:flow", "app:worker", 1), PATIENCE) == 2
-            server.stop()
-            later = Thread(target=server.start)
-            later.start()
-            pid = node.spawn("app:flow", "app:worker", 3)
-            assert node.result(pid, PATIENCE) == 6
-            later.join()
-            assert {each.state for each in node.services()} == {"running"}
 
 
 def test_options_that_a_journal_does_not_have_are_named(

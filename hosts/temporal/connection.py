@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -17,11 +18,11 @@ from temporalio.api.operatorservice.v1 import (
     ListSearchAttributesRequest,
     ListSearchAttributesResponse,
 )
-from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
-from temporalio.service import RPCError, RPCStatusCode, TLSConfig
+from temporalio.service import RetryConfig, TLSConfig
 
 from hosts.temporal.headers import HeaderInterceptor
+from hosts.temporal.health import Server
 from hosts.temporal.payloads import CONVERTER
 from runtime.errors import Kind, PerdureError
 
@@ -33,13 +34,19 @@ _TYPES: Final = {
     "Double": IndexedValueType.INDEXED_VALUE_TYPE_DOUBLE,
     "Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
 }
+#: A request to a server that is away is made again for five minutes, every second at the end.
+RETRIES: Final = RetryConfig(
+    max_interval_millis=1_000,
+    max_elapsed_time_millis=300_000,
+    max_retries=1_000_000,
+)
 
 
 class TemporalClient:
-    """A `temporal.client` service: runs while the server answers to its namespace at the start.
+    """A `temporal.client` service: starts when the server answers to its namespace.
 
-    A server that goes away later is waited for: every request is tried again by the SDK, and the
-    workers go on when it is back.
+    A server that goes away later is waited for: requests are made again, and the workers go on
+    when it is back. Until then the service is in trouble.
 
     Args:
         data: the fields of its entry.
@@ -50,10 +57,12 @@ class TemporalClient:
         self.address: str = data["address"]
         self.namespace: str = data["namespace"]
         self.prefix: str = data["tq_prefix"]
+        self._server = Server(service_id, self.address, self.namespace)
         self._data = data
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: Client | None = None
         self._attributes: set[str] = set()
+        self._watching: asyncio.Task[None] | None = None
 
     def attach(self, on_exit: Callable[[PerdureError | None], None]) -> None:
         """It never ends by itself."""
@@ -70,7 +79,13 @@ class TemporalClient:
             self.stop()
             raise
 
+    @property
+    def trouble(self) -> PerdureError | None:
+        """Why the server cannot be used now, if so."""
+        return self._server.trouble
+
     def stop(self) -> None:
+        self._server.trouble = None
         loop, self._loop, self._client = self._loop, None, None
         if loop is not None:
             loop.call_soon_threadsafe(loop.stop)
@@ -84,10 +99,11 @@ class TemporalClient:
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on the loop of the client; from any thread but that loop's."""
         loop = self._loop
-        if loop is None:
-            coroutine.close()
-            raise PerdureError(Kind.UNAVAILABLE, f"{self.id} is not running", True)
-        return asyncio.run_coroutine_threadsafe(coroutine, loop)
+        if loop is not None:
+            with suppress(RuntimeError):  # it is closed by now
+                return asyncio.run_coroutine_threadsafe(coroutine, loop)
+        coroutine.close()
+        raise PerdureError(Kind.UNAVAILABLE, f"{self.id} is not running", True)
 
     async def _connect(self) -> Client:
         seconds = self._data["connection_timeout"] / 1e9
@@ -100,24 +116,19 @@ class TemporalClient:
                     tls=self._tls(),
                     data_converter=CONVERTER,
                     interceptors=[HeaderInterceptor()],
+                    retry_config=RETRIES,
                     connect_timeout=timedelta(seconds=seconds),
                 )
-                await client.workflow_service.describe_namespace(
-                    DescribeNamespaceRequest(namespace=self.namespace)
-                )
+                await self._server.ask(client, seconds)
         except TimeoutError:
-            raise self._failed(f"does not answer within {seconds:g}s") from None
-        except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
-                raise self._failed(f'has no namespace "{self.namespace}"') from None
-            raise self._failed(f"refuses: {error.message}") from None
+            raise self._server.failed(f"does not answer within {seconds:g}s") from None
         except (RuntimeError, ValueError, OSError) as error:
-            raise self._failed(f"cannot be reached: {error}") from None
+            raise self._server.failed(f"cannot be reached: {error}") from None
+        health = self._data["health_check"]
+        if health["enabled"]:
+            watch = self._server.watch(client, health["interval"] / 1e9)
+            self._watching = asyncio.get_running_loop().create_task(watch)
         return client
-
-    def _failed(self, what: str) -> PerdureError:
-        text = f"{self.id}: the Temporal server at {self.address} {what}"
-        return PerdureError(Kind.UNAVAILABLE, text, True)
 
     def _api_key(self) -> str | None:
         auth = self._data["auth"]
@@ -195,8 +206,9 @@ def _type_name(kind: IndexedValueType.ValueType) -> str:
 def _run(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     loop.run_forever()
-    tasks = asyncio.all_tasks(loop)
-    for task in tasks:
-        task.cancel()
-    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.run_until_complete(asyncio.sleep(0))  # what was submitted is a task then
+    while tasks := asyncio.all_tasks(loop):
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
     loop.close()

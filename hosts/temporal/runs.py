@@ -29,6 +29,8 @@ from runtime.codec import decode, encode
 from runtime.errors import Kind, PerdureError
 from runtime.routing.router import SpawnRequest
 
+#: Seconds until a server that is away is asked again for the end of a workflow.
+_AGAIN: Final = 1.0
 _WATCHING: Final = ("monitor", "unmonitor", "link", "unlink")
 
 
@@ -217,7 +219,21 @@ class Runs:
         return encode(value)
 
     async def ended(self, workflow_id: str) -> tuple[bool, Any]:
-        """How a workflow has ended, when it has: a value, or a PerdureError."""
+        """How a workflow has ended, when it has: a value, or a PerdureError.
+
+        Waits for a server that is away, however long that is.
+        """
+        while True:
+            try:
+                return await self._ended(workflow_id)
+            except RPCError as error:
+                if error.status == RPCStatusCode.NOT_FOUND:
+                    return False, self._gone(self._parts.pid(workflow_id))
+                if not error_of(error).retryable:
+                    return False, error_of(error)
+                await asyncio.sleep(_AGAIN)
+
+    async def _ended(self, workflow_id: str) -> tuple[bool, Any]:
         try:
             return True, decode(encoded(await self._handle(workflow_id).result()))
         except WorkflowFailureError as failed:
@@ -225,10 +241,6 @@ class Runs:
                 told = await self._handle(workflow_id).describe()
                 return False, error_of_memo(await told.memo())
             return False, error_of(failed)
-        except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
-                return False, self._gone(self._parts.pid(workflow_id))
-            raise
 
     def _watch(self, workflow_id: str, watcher: str, *, linked: bool) -> None:
         """Tell a process when a workflow ends. Runs on the loop."""

@@ -194,6 +194,11 @@ class TemporalWorker:
         if opened is not None:
             opened.connection.submit(_shut_down(opened)).result()
 
+    @property
+    def trouble(self) -> PerdureError | None:
+        """Why the server of its client cannot be used now, if so."""
+        return None if self._open is None else self._open.connection.trouble
+
     def replay(self, query: str = "") -> tuple[int, dict[str, str]]:
         """Replay the runs of its task queue, or those that a query of the server finds, on the
         code of now: how many there were, and by workflow id what differs.
@@ -294,15 +299,22 @@ class TemporalWorker:
         return PerdureError(Kind.UNAVAILABLE, f"{self.id} is not running", True)
 
     def lookup(self, name: str) -> str | None:
-        """A workflow is known by its id while it is open. Asks the server."""
+        """A workflow is known by its id while it is open. Asks the server; raises PerdureError
+        UNAVAILABLE when that does not say."""
         opened = self._open
         if opened is None:
             return None
         try:
             check_name(name, "name")
-            status = opened.connection.submit(opened.runs.status(name)).result(_LOOK_UP)
-        except (PerdureError, RPCError, TimeoutError):
+        except PerdureError:
             return None
+        if self.trouble is not None:
+            raise self.trouble
+        try:
+            status = opened.connection.submit(opened.runs.status(name)).result(_LOOK_UP)
+        except (RPCError, TimeoutError) as failed:
+            text = f'{self.id}: whether a workflow is "{name}" could not be found out: {failed}'
+            raise PerdureError(Kind.UNAVAILABLE, text, True) from None
         return opened.parts.pid(name) if status == WorkflowExecutionStatus.RUNNING else None
 
 

@@ -127,6 +127,15 @@ CLIENT: Final[Mapping[str, Field]] = {
     "connection_timeout": Field(
         Duration(positive=True), "10s", "in which the server has to answer at the start"
     ),
+    "health_check": Field(
+        Record(
+            {
+                "enabled": Field(Flag(), True, "ask the server, while it runs, whether it answers"),
+                "interval": Field(Duration(positive=True), "5s", "how often"),
+            }
+        ),
+        {},
+    ),
     "auth": Field(
         Record(
             {
@@ -159,7 +168,6 @@ CLIENT: Final[Mapping[str, Field]] = {
 #: The last are those of a journal.lmdb, which one override of the kind makes a client.
 CLIENT_IGNORED: Final = frozenset(
     {
-        "keep_alive_time", "keep_alive_timeout", "health_check",
-        "path", "retention", "payload_limit",
+        "keep_alive_time", "keep_alive_timeout", "path", "retention", "payload_limit",
     }
 )  # fmt: skip

@@ -75,6 +75,11 @@ class DevServer:
         self.stop()
         raise PerdureError(Kind.UNAVAILABLE, f"{self._command[0]}: it did not start")
 
+    @property
+    def pid(self) -> int:
+        """Its process; 0 when it does not run."""
+        return 0 if self._process is None else self._process.pid
+
     def stop(self) -> None:
         """End it, and wait for that."""
         process, self._process = self._process, None
