@@ -12,6 +12,8 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypedDict
 
+import msgpack
+
 Input = list[Any]
 #: An input of a fixed layout. Its first byte is one of those below.
 Packed = bytes
@@ -172,6 +174,17 @@ def live_step(
     raw = pid.encode(errors="surrogateescape")
     head = _ANSWERED_HEAD.pack(_ANSWERED, ok, seq, now, length, size, len(raw))
     return b"".join((head, raw, _LENGTH.pack(len(value)), value))
+
+
+def begin(
+    pid: str, now: int, entry: str, args: bytes, options: StartOptions, length: int, size: int
+) -> Input:
+    """The first step of a run that has nothing but these options: machine, parent, seed, info and
+    context. Without maps, and with its info for when it is asked for, Lua reads it in a third of
+    the time of a step with a start."""
+    info = msgpack.packb(options["info"], unicode_errors="surrogateescape")
+    rest = (options["machine"], options["parent"], options["seed"], info, options.get("context"))
+    return ["begin", pid, entry, args, (now, length, size, *rest)]
 
 
 def replayed(pid: str, steps: Iterable[Answered]) -> Packed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Final
 
 from hosts.durable.execution import Execution
 from hosts.durable.records import (
@@ -56,6 +56,10 @@ class Mismatch(Exception):
         )
 
 
+#: Options of a start that have no place in `inputs.begin`.
+_RARE: Final = frozenset({"messages", "carried", "step_limit"})
+
+
 def start_input(pid: str, definition: str, started: dict[str, Any]) -> Input:
     """The machine's input for a `started` record."""
     options: StartOptions = {
@@ -87,8 +91,12 @@ def _machine_inputs(execution: Execution, consumed: list[Record]) -> list[Input]
 def live_step(execution: Execution) -> Input | Packed:
     """The step that takes what a run has not consumed."""
     consumed = execution.waiting + execution.fresh
-    given = _machine_inputs(execution, consumed)
-    return inputs.live_step(execution.pid, execution.now, given, execution.length, execution.size)
+    pid, now, length, size = execution.pid, execution.now, execution.length, execution.size
+    if consumed[0][0] == "started" and len(consumed) == 1:
+        _, _, entry, args, options = start_input(pid, execution.definition, consumed[0][1])
+        if options.keys().isdisjoint(_RARE):
+            return inputs.begin(pid, now, entry, args, options, length, size)
+    return inputs.live_step(pid, now, _machine_inputs(execution, consumed), length, size)
 
 
 def step_inputs(execution: Execution, steps: Sequence[Step]) -> list[Input | Packed]:

@@ -5,6 +5,7 @@
 -- messages full inboxes dropped or refused.
 local S = ...
 local ipairs, concat, type = ipairs, table.concat, type
+local table_unpack = table.unpack
 local byte, unpack = string.byte, string.unpack
 local decode = S.decode
 
@@ -200,6 +201,19 @@ function inputs.step(pid, now, recorded, list, length, size)
     local input = list[i]
     if input[1] ~= "start" and not slot.dead then apply(input) end
   end
+  end_step(slot)
+end
+
+-- The first step of a run: `step` with a `start` that has few options.
+function inputs.begin(pid, entry, args, first)
+  local now, length, size, machine, parent, seed, info, context = table_unpack(first, 1, 8)
+  local proto, err = S.proto(entry)
+  if not proto then return S.emit_ended(pid, false, err, entry) end
+  local slot = S.new_slot(proto, pid, nil, parent, true)
+  slot.inherited, slot.seed, slot.info, slot.machine = context, seed, info, machine
+  slot.started, slot.began = now, 0
+  S.start_main(slot, S.decode_list(args))
+  begin_step(slot, now, nil, length, size)
   end_step(slot)
 end
 

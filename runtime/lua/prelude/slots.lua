@@ -24,7 +24,7 @@
 --   subscriptions   [number] = state: see events.lua; or nil
 --   unread     failures of its futures: see future.lua; or nil
 --   terminal   arguments of the command line, or nil   reading     number of the request for a line, or nil
---   durable    a workflow run, with now, started (ns), seed, info, values, versions and replaying besides
+--   durable    a workflow run, with now, started (ns), seed, info (see S.info_of), values, versions and replaying besides
 --   machine    version of the machine that it began on; nil: this one
 --   step_limit   ns of wall clock that a live step of it may take, or nil; step_due, when that is over; overtime
 --   arrivals   of it, see unread.lua
@@ -33,7 +33,7 @@
 -- S.new_slot(proto, pid, context, parent, durable) -> slot      nothing runs before S.start_main
 -- S.live                     number of processes
 -- S.pid_of(slot) -> pid      S.slots[pid] = slot      S.entry_of(slot) -> entry id
--- S.context_of(slot) -> table | nil      S.calls[number] = slot
+-- S.context_of(slot) -> table | nil      S.info_of(slot) -> table, of a workflow run      S.calls[number] = slot
 -- S.next_seq(slot) -> seq    number of a request
 -- S.await(seq) -> value, nil | nil, err      the running task waits for its answer
 -- S.expect(slot, waiter, seq)                a function hears of it instead
@@ -72,6 +72,15 @@ function S.context_of(slot)
   local bytes = slot.inherited
   if bytes then slot.context, slot.inherited = S.decode(bytes), nil end
   return slot.context
+end
+
+function S.info_of(slot)
+  local info = slot.info
+  if type(info) == "string" then
+    info = S.decode(info)
+    slot.info = info
+  end
+  return info
 end
 
 function S.entry_of(slot) return slot.proto.id end

@@ -14,7 +14,7 @@ end
 function workflow.info()
   local slot, err = here("workflow.info")
   if not slot then return nil, err end
-  return S.merge(S.copy(slot.info), { history_length = slot.history_length, history_size = slot.history_size })
+  return S.merge(S.copy(S.info_of(slot)), { history_length = slot.history_length, history_size = slot.history_size })
 end
 
 function workflow.history_length()
@@ -33,7 +33,7 @@ end
 function workflow.exec(id, ...)
   local slot, err = here("workflow.exec")
   if not slot then return nil, err end
-  return S.spawn("workflow.exec", S.EXEC, nil, id, slot.info.host, ...)
+  return S.spawn("workflow.exec", S.EXEC, nil, id, S.info_of(slot).host, ...)
 end
 
 function workflow.version(change, lowest, highest)
