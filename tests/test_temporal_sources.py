@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.exceptions import CancelledError
 
 from hosts.temporal.headers import SEED, SOURCE, HeaderInterceptor, headers_of, sending
 from hosts.temporal.start import SOURCE_LIMIT
@@ -209,32 +210,50 @@ def test_a_cron_schedule_is_that_of_the_server(tmp_path: Path, temporal_server: 
     assert 0 < waits <= 86400
 
 
-def test_a_run_that_ends_as_it_was_asked_to_is_cancelled_at_the_server(
+def test_a_run_that_ends_with_an_error_of_kind_canceled_is_cancelled_at_the_server(
     tmp_path: Path, temporal_server: DevServer
 ) -> None:
     source = """
-      process.events():receive()
-      return nil, errors.new{message = "as asked", kind = ..., details = {b = "\\xff"}}
+      local kind, asked = ...
+      if asked then process.events():receive() end
+      local details = asked and {b = "\\xff"} or {n = 1}
+      return nil, errors.new{message = "as asked", kind = kind, details = details}
     """
-    ids = {Kind.CANCELED: "ends-cancelled", Kind.CONFLICT: "ends-failed"}
+    ends = {
+        "ends-cancelled": (Kind.CANCELED, True), "ends-failed": (Kind.CONFLICT, True),
+        "cancels-itself": (Kind.CANCELED, False),
+    }  # fmt: skip
     overrides = on_server(temporal_server, "app:journal")
     with Node.from_path(write_app(tmp_path, entries(source)), overrides) as node:
-        for kind, name in ids.items():
-            pid = node.spawn("app:flow", "app:worker", kind, options={"workflow.id": name})
-            node.cancel(pid)
+        for name, (kind, asked) in ends.items():
+            options = {"workflow.id": name}
+            pid = node.spawn("app:flow", "app:worker", kind, asked, options=options)
+            if asked:
+                node.cancel(pid)
             with pytest.raises(PerdureError, match="as asked") as failed:
                 node.result(pid, PATIENCE)
-            assert (failed.value.kind, failed.value.details) == (kind, {"b": b"\xff"})
+            details = {"b": b"\xff"} if asked else {"n": 1}
+            assert (failed.value.kind, failed.value.details) == (kind, details)
         worker = node.service("app:worker")
         assert isinstance(worker, TemporalWorker)
-        assert worker.replay() == (2, {})
+        assert worker.replay() == (3, {})
 
     async def statuses(client: Client) -> list[WorkflowExecutionStatus | None]:
-        return [(await client.get_workflow_handle(each).describe()).status for each in ids.values()]
+        return [(await client.get_workflow_handle(each).describe()).status for each in ends]
 
     assert foreign(temporal_server, statuses) == [
-        WorkflowExecutionStatus.CANCELED, WorkflowExecutionStatus.FAILED
+        WorkflowExecutionStatus.CANCELED, WorkflowExecutionStatus.FAILED,
+        WorkflowExecutionStatus.CANCELED,
     ]  # fmt: skip
+
+    async def told(client: Client) -> Sequence[Any]:
+        with pytest.raises(WorkflowFailureError) as failed:
+            await client.get_workflow_handle("cancels-itself").result()
+        assert isinstance(failed.value.cause, CancelledError)
+        return failed.value.cause.details
+
+    own, rest = foreign(temporal_server, told)
+    assert (own, rest["perdure"]["message"]) == ({"n": 1}, "as asked")
 
 
 def test_attributes_and_memo_are_those_of_the_server(

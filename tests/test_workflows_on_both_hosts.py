@@ -14,6 +14,7 @@ from supervision.control import workflows as operations
 from supervision.node import Node
 from tests.conformance_lab import lua
 from tests.process_lab import PATIENCE, write_app
+from tests.services import eventually
 from tests.temporal_lab import on_server
 
 HOST: Final = "app:workflows"
@@ -105,6 +106,13 @@ ENTRIES: Final[dict[str, dict[str, Any]]] = {
     "cancelled": lua("workflow", """
         process.events():receive()
         return nil, errors.new{message = "as asked", kind = errors.CANCELED}
+    """),
+    "ends_how": lua("workflow", """
+        local kind, asked = ...
+        if workflow.info().attempt > 1 then return "again" end
+        if asked then process.events():receive() end
+        if not kind then return "well" end
+        return nil, errors.new{message = "as told", kind = kind}
     """),
     "cancels_child": lua("workflow", """
         local pid = process.spawn("app:cancelled", "app:workflows")
@@ -368,6 +376,48 @@ def test_rules_of_a_run(node: Node) -> None:
     assert run(node, "attempts", retry_policy=policy) == 3
     wrong = failure(lambda: start(node, "echo", run_timeout="soon"))
     assert wrong.kind == Kind.INVALID
+
+
+RULES: Final[dict[str, dict[str, Any]]] = {
+    "retry": {"retry_policy": {"initial_interval": 10, "maximum_attempts": 3}},
+    "cron": {"cron_schedule": "@every 1s"},
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_run_that_was_cancelled_is_the_last(node: Node, rule: str) -> None:
+    """It has been when it ends with an error of kind CANCELED, whether it was asked to or not;
+    however else it ends, what its rules say follows."""
+    follows = {"retry": [], "cron": ["open"]}[rule]
+    ends: dict[str, tuple[str | None, bool, list[str]]] = {
+        "asked": (Kind.CANCELED, True, ["cancelled"]),
+        "unasked": (Kind.CANCELED, False, ["cancelled"]),
+        "well": (None, True, ["completed", *follows]),
+        "badly": (Kind.CONFLICT, True, ["failed", *(follows or ["completed"])]),
+    }
+    pids = {
+        name: start(node, "ends_how", kind, asked, id=f"{rule}-{name}", **RULES[rule])
+        for name, (kind, asked, _) in ends.items()
+    }
+    for name, (_, asked, expected) in ends.items():
+        if rule == "cron":
+            steps = lambda name=name: [  # noqa: E731
+                each["type"] for each in operations.history(node, f"{rule}-{name}")
+            ]
+            eventually(lambda steps=steps: "step" in steps())  # type: ignore[misc]
+        if asked:
+            node.cancel(pids[name])
+
+        def statuses(name: str = name) -> list[str]:
+            rows = node.workflows(f'workflow_id = "{rule}-{name}"')
+            return [row["status"] for row in reversed(rows)]
+
+        eventually(lambda: statuses() == expected)  # noqa: B023
+        if expected[-1] == "cancelled":
+            error = failure(lambda: node.result(pids[name], PATIENCE))  # noqa: B023
+            assert (error.kind, error.message) == (Kind.CANCELED, "as told")
+        elif expected[-1] == "open":
+            node.terminate(pids[name])
 
 
 def test_children(node: Node) -> None:

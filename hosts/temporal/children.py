@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from temporalio import workflow
 from temporalio.common import RawValue, WorkflowIDReusePolicy
-from temporalio.exceptions import FailureError, WorkflowAlreadyStartedError
+from temporalio.exceptions import CancelledError, FailureError, WorkflowAlreadyStartedError
 from temporalio.workflow import ParentClosePolicy
 
 from hosts.exits import exit_event
 from hosts.start_options import StartOptions, close_policy, start_options
 from hosts.temporal import headers as h
 from hosts.temporal import requests, start
-from hosts.temporal.failures import error_of, is_cancelled
+from hosts.temporal.failures import error_of
 from hosts.temporal.payloads import check_size, encoded, raw_args
 from runtime import commands as c
 from runtime import inputs
@@ -147,8 +147,8 @@ class Children:
         try:
             return True, encoded(await child)
         except (FailureError, PerdureError) as failed:
-            if is_cancelled(failed):
-                # The server says no more than that; what the error was is in the child's memo.
+            if isinstance(failed.__cause__, CancelledError):
+                # The SDK keeps the details back, and with them what the error was.
                 return await self._wait(workflow_id, command)
             return False, encode(error_of(failed))
 

@@ -22,13 +22,13 @@ from typing import Any, Final
 
 from temporalio import workflow
 from temporalio.common import RawValue
-from temporalio.exceptions import CancelledError, FailureError
+from temporalio.exceptions import FailureError
 
 from hosts import effects
 from hosts.temporal import headers as h
 from hosts.temporal import requests, start
 from hosts.temporal.children import Children
-from hosts.temporal.failures import failure, memo_of
+from hosts.temporal.failures import failure
 from hosts.temporal.parts import Parts
 from hosts.temporal.payloads import check_size, encoded, encoded_args, raw, raw_args
 from hosts.temporal.schedule import options_of, outcome_of, span, start_activity
@@ -241,11 +241,7 @@ class Execution:
             raise RuntimeError(effects.explain(error))
         if not workflow.unsafe.is_replaying():
             self.parts.log_failure(c.Ended(self.pid, False, end.value, self.info.workflow_type))
-        memo = memo_of(error) if self._cancelled and error.kind == Kind.CANCELED else None
-        if memo is None:
-            raise failure(error)
-        workflow.upsert_memo(memo)
-        raise CancelledError(error.message)
+        raise failure(error)
 
     def _go_on(self, command: c.Upgrade) -> None:
         """The run goes on as new, with what it has not read."""

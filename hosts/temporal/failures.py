@@ -1,13 +1,14 @@
 """Errors of ours as failures of Temporal, and back.
 
 An error goes out as an ApplicationError: `type` is its kind, the first detail its details, the
-second what else it has, under the key that marks it as ours. Foreign failures become errors by
-what they say.
+second what else it has, under the key that marks it as ours. The end of a run that was cancelled
+has nothing but details, so one of kind CANCELED has its message there, too. Foreign failures become
+errors by what they say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from temporalio.client import WorkflowFailureError
@@ -25,14 +26,9 @@ from temporalio.exceptions import (
 from temporalio.exceptions import TimeoutError as ServerTimeout
 from temporalio.service import RPCError, RPCStatusCode
 
-from runtime.codec import encode
 from runtime.errors import Kind, PerdureError
 
 _OURS: Final = "perdure"
-#: What a run that was cancelled has in its memo: the server's event of it has no room for an error.
-ERROR: Final = "perdure-error"
-#: Bytes of an error, in our codec, that a memo is given at most.
-_ROOM: Final = 256 * 1024
 _KINDS: Final = frozenset(
     value for name, value in vars(Kind).items() if name.isupper() and value
 )  # fmt: skip
@@ -63,6 +59,7 @@ def failure(error: PerdureError, *, final: bool = False) -> ApplicationError:
         final: it is not to be tried again, whatever the policy says.
     """
     rest = {
+        "message": error.message if error.kind == Kind.CANCELED else "",
         "retryable": error.retryable,
         "context": error.context,
         "trace": error.trace,
@@ -76,29 +73,6 @@ def failure(error: PerdureError, *, final: bool = False) -> ApplicationError:
         # Whoever called hears of it, so the SDK need not log it as well.
         category=ApplicationErrorCategory.BENIGN,
     )
-
-
-def memo_of(error: PerdureError) -> dict[str, Any] | None:
-    """The memo of a run that ends as cancelled with an error; None for one that is too large."""
-    if len(encode(error)) > _ROOM:
-        return None
-    names = ("kind", "message", "retryable", "details", "context", "trace")
-    said = {name: getattr(error, name) for name in names}
-    return {ERROR: {name: value for name, value in said.items() if value not in (None, "")}}
-
-
-def error_of_memo(memo: Mapping[str, Any]) -> PerdureError:
-    """The error that a run ended with which the server has as cancelled."""
-    said = memo.get(ERROR)
-    if not isinstance(said, dict) or not {"kind", "message"} <= said.keys():
-        return PerdureError(Kind.CANCELED, "canceled")
-    return PerdureError(**said)
-
-
-def is_cancelled(failed: BaseException) -> bool:
-    """Whether a failure says of a workflow that it has ended as cancelled."""
-    workflows = (ChildWorkflowError, WorkflowFailureError)
-    return isinstance(failed, workflows) and isinstance(failed.__cause__, CancelledError)
 
 
 def error_of(failed: BaseException) -> PerdureError:
@@ -115,7 +89,7 @@ def error_of(failed: BaseException) -> PerdureError:
         text = f"it did not end within its {limit}" if limit else failed.message
         return PerdureError(Kind.TIMEOUT, text)
     if isinstance(failed, CancelledError):
-        return PerdureError(Kind.CANCELED, "canceled")
+        return error_of_details(failed.details)
     if isinstance(failed, TerminatedError):
         return PerdureError(
             Kind.CANCELED, "process terminated", details={"reason": failed.message or ""}
@@ -131,20 +105,30 @@ def error_of(failed: BaseException) -> PerdureError:
     return PerdureError(Kind.INTERNAL, f"{type(failed).__name__}: {failed}")
 
 
-def _of_application(failed: ApplicationError) -> PerdureError:
-    details = list(failed.details)
+def error_of_details(details: Sequence[Any]) -> PerdureError:
+    """The error of what was cancelled, by its details."""
+    ours = _ours(details)
+    if ours is None:
+        return PerdureError(Kind.CANCELED, "canceled")
+    return _made(Kind.CANCELED, ours.get("message", "canceled"), details[0], ours)
+
+
+def _ours(details: Sequence[Any]) -> dict[str, Any] | None:
+    """What marks details as ours; None where they are foreign."""
     rest: Any = details[1] if len(details) == 2 else None
-    kind = failed.type or ""
-    if isinstance(rest, dict) and _OURS in rest:
-        ours = rest[_OURS] or {}
-        return PerdureError(
-            "" if kind == _UNKNOWN else kind,
-            failed.message,
-            ours.get("retryable"),
-            details[0],
-            context=ours.get("context", ""),
-            trace=ours.get("trace", ""),
-        )
+    return (rest[_OURS] or {}) if isinstance(rest, dict) and _OURS in rest else None
+
+
+def _made(kind: str, message: str, details: Any, ours: Mapping[str, Any]) -> PerdureError:
+    context, trace = ours.get("context", ""), ours.get("trace", "")
+    return PerdureError(kind, message, ours.get("retryable"), details, context=context, trace=trace)
+
+
+def _of_application(failed: ApplicationError) -> PerdureError:
+    details, kind = list(failed.details), failed.type or ""
+    ours = _ours(details)
+    if ours is not None:
+        return _made("" if kind == _UNKNOWN else kind, failed.message, details[0], ours)
     return PerdureError(
         kind if kind in _KINDS else Kind.INTERNAL,
         failed.message if kind in _KINDS or not kind else f"{kind}: {failed.message}",

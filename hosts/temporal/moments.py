@@ -15,14 +15,13 @@ from temporalio.api.history.v1 import HistoryEvent
 from hosts.reports import Moment
 from hosts.temporal import headers as h
 from hosts.temporal import requests
-from hosts.temporal.failures import ERROR, error_of_memo
+from hosts.temporal.failures import error_of_details
 from hosts.temporal.readable import (
     error,
     header,
     memo_of,
     ns_of,
     number_of,
-    readable,
     search_of,
     value,
     values,
@@ -67,8 +66,6 @@ class History:
         self.activities: dict[int, int | str] = {}
         #: Who has asked for the end.
         self.canceller = ""
-        #: What the run ended with, where the server has it as cancelled.
-        self.error = PerdureError(Kind.CANCELED, "canceled")
 
     def read(self, events: Iterable[HistoryEvent]) -> None:
         """Take up events, in their order."""
@@ -241,16 +238,12 @@ def _search(history: History, event: HistoryEvent, said: Any) -> Told:
 
 
 def _memo(history: History, event: HistoryEvent, said: Any) -> Told:
-    fields = said.upserted_memo.fields
-    if ERROR in fields:
-        history.error = error_of_memo({ERROR: readable(fields[ERROR])})
-    found = memo_of(said.upserted_memo)
-    return ("attributes", {"search": None, "memo": found}) if found else None
+    return "attributes", {"search": None, "memo": memo_of(said.upserted_memo)}
 
 
-def _end(kind: str, field: str, what: Callable[[History, Any], Any]) -> Teller:
+def _end(kind: str, field: str, what: Callable[[Any], Any]) -> Teller:
     def tell(history: History, event: HistoryEvent, said: Any) -> Told:
-        data = {field: what(history, said)}
+        data = {field: what(said)}
         following = getattr(said, "new_execution_run_id", "")
         return kind, {**data, "next_run_id": following} if following else data
 
@@ -265,8 +258,8 @@ def _continued(history: History, event: HistoryEvent, said: Any) -> Told:
     }
 
 
-def _canceled(said: Any = None) -> PerdureError:
-    return PerdureError(Kind.CANCELED, "canceled")
+def _canceled(said: Any) -> PerdureError:
+    return error_of_details(values(said.details))
 
 
 def _terminated(said: Any) -> PerdureError:
@@ -302,7 +295,7 @@ _TELLERS: Final[dict[str, Teller]] = {
         "activity_timed_out", lambda said: {"error": error(said.failure)}
     ),
     "activity_task_canceled": _activity(
-        "activity_cancelled", lambda said: {"error": _canceled()}
+        "activity_cancelled", lambda said: {"error": _canceled(said)}
     ),
     "activity_task_cancel_requested": _activity("activity_cancel_requested", lambda said: {}),
     "timer_started": _timer_started,
@@ -325,15 +318,15 @@ _TELLERS: Final[dict[str, Teller]] = {
     "upsert_workflow_search_attributes": _search,
     "workflow_properties_modified": _memo,
     "workflow_execution_completed": _end(
-        "completed", "result", lambda history, said: value(said.result)
+        "completed", "result", lambda said: value(said.result)
     ),
     "workflow_execution_failed": _end(
-        "failed", "error", lambda history, said: error(said.failure)
+        "failed", "error", lambda said: error(said.failure)
     ),
-    "workflow_execution_canceled": _end("cancelled", "error", lambda history, said: history.error),
+    "workflow_execution_canceled": _end("cancelled", "error", _canceled),
     "workflow_execution_terminated": _end(
-        "terminated", "error", lambda history, said: _terminated(said)
+        "terminated", "error", _terminated
     ),
-    "workflow_execution_timed_out": _end("timed_out", "error", lambda history, said: _late(said)),
+    "workflow_execution_timed_out": _end("timed_out", "error", _late),
     "workflow_execution_continued_as_new": _continued,
 }  # fmt: skip

@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.common.v1 import Memo, Payload, Payloads
 from temporalio.api.failure.v1 import Failure
 
-from hosts.temporal.failures import ERROR, error_of
+from hosts.temporal.failures import error_of
 from hosts.temporal.payloads import CONVERTER, value_of
 from runtime.errors import PerdureError
 
@@ -41,8 +41,8 @@ def header(headers: Mapping[str, Payload], name: str) -> Any:
 
 
 def memo_of(memo: Memo) -> dict[str, Any]:
-    """A memo, without the error that we keep there."""
-    return {name: readable(each) for name, each in memo.fields.items() if name != ERROR}
+    """A memo."""
+    return {name: readable(each) for name, each in memo.fields.items()}
 
 
 def search_of(fields: Mapping[str, Payload]) -> dict[str, Any]:

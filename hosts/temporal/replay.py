@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import Final
 
 from temporalio.client import WorkflowHistory
-from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
+from temporalio.worker import Replayer
 
 from hosts.temporal.headers import HeaderInterceptor
 from hosts.temporal.parts import Parts
 from hosts.temporal.payloads import CONVERTER
+from hosts.temporal.runner import RunRunner
 from hosts.temporal.vms import RunVms
 from hosts.temporal.workflow import PartsInterceptor, Run
 
@@ -39,7 +40,7 @@ async def replayed(
                 HeaderInterceptor(),
                 PartsInterceptor(replace(parts, vms=RunVms([vm]))),
             ],
-            workflow_runner=UnsandboxedWorkflowRunner(),
+            workflow_runner=RunRunner(),
             workflow_task_executor=executor,
         )
         async with replayer.workflow_replay_iterator(histories) as results:

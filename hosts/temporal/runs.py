@@ -17,7 +17,7 @@ from hosts.start_options import StartOptions
 from hosts.temporal import headers as h
 from hosts.temporal import start
 from hosts.temporal.connection import TemporalClient
-from hosts.temporal.failures import error_of, error_of_memo, is_cancelled
+from hosts.temporal.failures import error_of
 from hosts.temporal.lanes import Lanes
 from hosts.temporal.parts import Parts
 from hosts.temporal.payloads import check_size, encoded, raw_args
@@ -237,9 +237,6 @@ class Runs:
         try:
             return True, decode(encoded(await self._handle(workflow_id).result()))
         except WorkflowFailureError as failed:
-            if is_cancelled(failed):
-                told = await self._handle(workflow_id).describe()
-                return False, error_of_memo(await told.memo())
             return False, error_of(failed)
 
     def _watch(self, workflow_id: str, watcher: str, *, linked: bool) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 from temporalio import workflow
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from temporalio.worker import Worker
 
 from hosts.activity_options import RetryPolicy
 from hosts.calls import Calls
@@ -35,6 +35,7 @@ from hosts.temporal.payloads import LIMIT, OVER_LIMIT, check_size, raw, raw_args
 from hosts.temporal.replay import replayed
 from hosts.temporal.reports import ServerReports
 from hosts.temporal.requests import EVENT, NodeRequests
+from hosts.temporal.runner import RunRunner
 from hosts.temporal.runs import Runs
 from hosts.temporal.vms import RunVm, RunVms
 from hosts.temporal.worker_options import arguments
@@ -161,7 +162,7 @@ class TemporalWorker:
             workflows=[Run],
             activities=[activity_of(parts, connection.ensure_attributes, runs.ended)],
             interceptors=[PartsInterceptor(parts)],
-            workflow_runner=UnsandboxedWorkflowRunner(),
+            workflow_runner=RunRunner(),
             workflow_task_executor=executor,
             **given,
         )

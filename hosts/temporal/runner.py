@@ -1,0 +1,47 @@
+"""The runner of our workers: a run that fails with an error of kind CANCELED ends as cancelled.
+
+The server has the status Canceled for that, with details, and neither tries such a run again nor
+goes on with its schedule. The SDK ends a run so only after a request to cancel it, and leaves out
+the details, so its command is rewritten on its way to the server.
+"""
+
+from __future__ import annotations
+
+from temporalio.bridge.proto.workflow_activation import WorkflowActivation
+from temporalio.bridge.proto.workflow_commands import CancelWorkflowExecution, WorkflowCommand
+from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
+from temporalio.worker import (
+    UnsandboxedWorkflowRunner,
+    WorkflowInstance,
+    WorkflowInstanceDetails,
+)
+
+from runtime.errors import Kind
+
+
+class RunRunner(UnsandboxedWorkflowRunner):
+    """Without the SDK's sandbox: Lua is ours."""
+
+    def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
+        instance = super().create_instance(det)
+        activate = instance.activate
+
+        def activated(act: WorkflowActivation) -> WorkflowActivationCompletion:
+            completion = activate(act)
+            for command in completion.successful.commands:
+                end_as_cancelled(command)
+            return completion
+
+        instance.activate = activated  # type: ignore[method-assign]
+        return instance
+
+
+def end_as_cancelled(command: WorkflowCommand) -> None:
+    """Rewrite the failure of a run, where it is of kind CANCELED."""
+    if not command.HasField("fail_workflow_execution"):
+        return
+    failed = command.fail_workflow_execution.failure.application_failure_info
+    if failed.type == Kind.CANCELED:
+        end = CancelWorkflowExecution()
+        end.details.CopyFrom(failed.details)
+        command.cancel_workflow_execution.CopyFrom(end)
