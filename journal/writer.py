@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
 from typing import Final, Generic, Protocol, TypeVar
 
 from journal import faults
@@ -22,6 +21,7 @@ from journal.errors import (
     translate,
 )
 from journal.files import Handles, Transaction
+from journal.handover import Handover
 
 #: Called on the writer thread: None once the unit is on disk, else why it is not.
 Done = Callable[[Exception | None], None]
@@ -67,7 +67,7 @@ class Writer(Generic[UnitT]):
         #: Transactions synced to disk, and units in them.
         self.commits = 0
         self.units = 0
-        self._queue: SimpleQueue[tuple[UnitT, Done] | None] = SimpleQueue()
+        self._queue: Handover[tuple[UnitT, Done] | None] = Handover()
         # Guards what follows together with the queue: nothing comes behind the None of close(), and
         # nothing that rests on a lost unit behind the loss.
         self._lock = threading.Lock()
@@ -128,24 +128,22 @@ class Writer(Generic[UnitT]):
 
     def _run(self) -> None:
         """Wait for one unit, take all others that are there, commit, answer; until None comes."""
-        get = self._queue.get
+        queue = self._queue
         last = False
         while not last:
             batch: list[tuple[UnitT, Done]] = []
-            try:
-                item = get(True, None if self._trouble is None else LOOK_S)
-                while item is not None:
+            queue.wait(None if self._trouble is None else LOOK_S)
+            while queue and len(batch) < BATCH_UNITS and not last:
+                item = queue.take()
+                if item is None:
+                    last = True
+                else:
                     batch.append(item)
-                    if len(batch) == BATCH_UNITS:
-                        break
-                    item = get(False)
-                last = item is None
-            except Empty:
-                pass
             if batch:
                 self._write(batch)
             elif not last:
                 self._look()
+        queue.close()
 
     def _write(self, batch: list[tuple[UnitT, Done]]) -> None:
         units = [unit for unit, _ in batch]
@@ -192,8 +190,8 @@ class Writer(Generic[UnitT]):
             self._trouble = translate(error, self._env.path)
             self._cause = str(self._trouble)
             self._losses += 1
-            while not self._queue.empty():
-                if (item := self._queue.get()) is not None:
+            while self._queue:
+                if (item := self._queue.take()) is not None:
                     lost.append(item[1])
             if self._closed:
                 self._queue.put(None)
