@@ -95,6 +95,7 @@ class Requests:
         if not topic or topic.startswith("@"):
             text = f'topic "{topic}": use a text that does not start with @'
             raise PerdureError(Kind.INVALID, text)
+        encode(topic)  # raises for text that is not Unicode
         self._ask(
             lambda reply: self._router.send(dest, topic, self._sender, args, reply, key),
             f"send to {dest}",

@@ -18,6 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from hosts.temporal.execution import Execution
 from hosts.temporal.parts import Parts
 from hosts.temporal.replay import NAME, replayed
+from runtime.commands import Command
 
 
 class Run(NamedTuple):
@@ -38,9 +39,9 @@ def _init(self: Execution, parts: Parts) -> None:
     _note(self, live=False)
 
 
-def _step(self: Execution) -> None:
+def _step(self: Execution) -> list[Command]:
     _note(self, live=not (workflow.unsafe.is_replaying() or self._vm.name.endswith(NAME)))
-    _sound_step(self)
+    return _sound_step(self)
 
 
 def _note(run: Execution, *, live: bool) -> None:

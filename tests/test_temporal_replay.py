@@ -13,7 +13,7 @@ import pytest
 from temporalio.client import Client
 from temporalio.workflow import unsafe
 
-from hosts.temporal.execution import Execution
+from hosts.temporal.calls import Calls
 from runtime.commands import Call
 from runtime.config.loader import load
 from supervision.node import Node
@@ -147,13 +147,13 @@ def test_the_check_of_the_lab_finds_what_does_not_replay(
         node.deployed.switch(changed.registry)
         assert "ondeterminism" in misfits(temporal_server)["has other code now"]
 
-        sound = Execution._call
+        sound = Calls.call
 
-        def forgetful(self: Execution, command: Call) -> None:
+        def forgetful(self: Calls, command: Call) -> None:
             if not unsafe.is_replaying():
                 sound(self, command)
 
-        monkeypatch.setattr(Execution, "_call", forgetful)
+        monkeypatch.setattr(Calls, "call", forgetful)
         left(node, "has a bug of the host")
         assert "ondeterminism" in misfits(temporal_server)["has a bug of the host"]
         assert misfits(temporal_server) == {}

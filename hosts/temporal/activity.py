@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from contextvars import copy_context
 from typing import Any, Final
 
 from temporalio import activity
@@ -15,12 +17,16 @@ from hosts.activity_options import RetryPolicy
 from hosts.limits import Limits
 from hosts.temporal import headers as h
 from hosts.temporal import requests
+from hosts.temporal.connection import TemporalClient
 from hosts.temporal.failures import failure
 from hosts.temporal.parts import Parts
 from hosts.temporal.payloads import check_size, encoded_args, raw, value_of
+from hosts.temporal.runs import Runs
 from hosts.temporal.schedule import ONCE
 from runtime.codec import decode, encode
 from runtime.errors import PerdureError
+
+logger = logging.getLogger(__name__)
 
 #: Heartbeats in the time after which an activity counts as lost.
 _BEATS: Final = 3
@@ -28,17 +34,8 @@ _BEATS: Final = 3
 Function = Callable[[Sequence[RawValue]], Awaitable[RawValue]]
 
 
-def activity_of(
-    parts: Parts,
-    ensure_attributes: Callable[..., Awaitable[None]],
-    ended: Callable[[str], Awaitable[tuple[bool, Any]]],
-) -> Function:
-    """The activity of a worker.
-
-    Args:
-        ensure_attributes: sees to it that the namespace has search attributes of these types.
-        ended: how a workflow has ended, when it has.
-    """
+def activity_of(parts: Parts, connection: TemporalClient, runs: Runs) -> Function:
+    """The activity of a worker."""
     node = parts.requests
 
     async def begin(args: Sequence[Any]) -> Any:
@@ -49,16 +46,24 @@ def activity_of(
         return await beating(node.perform(args[0], parts.pid(activity.info().workflow_id or "")))
 
     async def attributes(args: Sequence[Any]) -> Any:
-        await ensure_attributes(args[0])
+        fit, refused = await connection.fitted(args[0])
+        for error in refused.values():
+            logger.warning("%s: %s", parts.pid(activity.info().workflow_id or ""), error.message)
+        return [dict(fit), refused]
 
     async def wait(args: Sequence[Any]) -> Any:
-        return list(await beating(ended(args[0])))
+        return list(await beating(runs.ended(args[0])))
+
+    async def status(args: Sequence[Any]) -> Any:
+        found = await runs.status(args[0])
+        return "gone" if found is None else found.name.lower()
 
     own: Mapping[str, Callable[[Sequence[Any]], Awaitable[Any]]] = {
         requests.BEGIN: begin,
         requests.NODE: ask_node,
         requests.ATTRIBUTES: attributes,
         requests.WAIT: wait,
+        requests.STATUS: status,
     }
 
     @activity.defn(dynamic=True)
@@ -68,13 +73,12 @@ def activity_of(
             values = [value_of(each.payload) for each in args]
             return raw(encode(await own[info.activity_type](values)))
         ok, value = await Attempt(parts, info).run(encoded_args(args))
+        try:
+            check_size(f"the result of {info.activity_type}", value)
+        except PerdureError as large:
+            raise failure(large, final=True) from None
         if ok:
-            result = raw(value)
-            try:
-                check_size(f"the result of {info.activity_type}", [result])
-            except PerdureError as large:
-                raise failure(large, final=True) from None
-            return result
+            return raw(value)
         error: PerdureError = decode(value)
         raise failure(error, final=_is_final(info, error))
 
@@ -92,7 +96,7 @@ class Attempt:
 
     async def run(self, args: bytes) -> tuple[bool, bytes]:
         """Run the function; how it ended. Cancelled with its activity."""
-        info, loop = self._info, asyncio.get_running_loop()
+        info, loop, own = self._info, asyncio.get_running_loop(), copy_context()
         ended: asyncio.Future[tuple[bool, bytes]] = loop.create_future()
 
         def settle(ok: bool, value: bytes) -> None:
@@ -105,8 +109,8 @@ class Attempt:
 
         def beaten(details: Any) -> None:
             if details is not None:
-                encode(details)  # raises for what cannot be sent
-                loop.call_soon_threadsafe(self._keep, details)
+                check_size("heartbeat details", encode(details))
+                loop.call_soon_threadsafe(self._keep, details, context=own)
 
         patient = bool(self._how.get("patient"))
         timeout, heartbeat = info.start_to_close_timeout, self._how.get("heartbeat")

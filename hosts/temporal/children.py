@@ -16,13 +16,13 @@ from hosts.exits import exit_event
 from hosts.start_options import StartOptions, close_policy, start_options
 from hosts.temporal import headers as h
 from hosts.temporal import requests, start
+from hosts.temporal.attributes import Fitted
 from hosts.temporal.failures import error_of
-from hosts.temporal.payloads import check_size, encoded, raw_args
+from hosts.temporal.payloads import check_together, encoded, raw_args
 from runtime import commands as c
 from runtime import inputs
 from runtime.codec import decode, encode
 from runtime.errors import PerdureError
-from runtime.ids import check_name
 
 if TYPE_CHECKING:
     from hosts.temporal.execution import Execution
@@ -67,8 +67,10 @@ class Children:
             settings = given if isinstance(given, dict) else {}
             options = start_options(settings)
             workflow_id = options.workflow_id or command.name or str(workflow.uuid4())
-            check_name(workflow_id, "workflow id")
-            check_size(f"the arguments of {command.entry}", raw_args(command.args))
+            start.check_id(workflow_id)
+            start.check_sizes(
+                command.entry, command.args, command.context, command.messages, options.extra
+            )
         except PerdureError as error:
             self._run.refuse(command.seq, error)
             return
@@ -93,16 +95,24 @@ class Children:
         run, pid = self._run, self._run.parts.pid(workflow_id)
         seed = hmac.digest(run.seed, f"child {command.seq}".encode(), "sha256")
         headers = start.start_headers(
-            run.parts, command.entry, command.context, run.pid, command.messages, seed
-        )
-        arguments = start.rules(options)
+            run.parts, command.entry, command.context, run.pid, command.messages, seed,
+            options.start_delay,
+        )  # fmt: skip
+        args = raw_args(command.args)
+        try:
+            check_together(f"the arguments of {command.entry}", args, headers)
+            search = await self._search(start.search_of(options.extra))
+        except PerdureError as error:
+            run.refuse(command.seq, error)
+            return
+        arguments = start.rules(options, search)
         if options.conflict == "terminate_existing":
             arguments["id_reuse_policy"] = WorkflowIDReusePolicy.TERMINATE_IF_RUNNING
         try:
             with h.sending(headers):
                 child = await workflow.start_child_workflow(
                     command.entry,
-                    args=raw_args(command.args),
+                    args=args,
                     id=workflow_id,
                     task_queue=queue,
                     result_type=RawValue,
@@ -110,13 +120,10 @@ class Children:
                     **arguments,
                 )
         except WorkflowAlreadyStartedError:
+            status = await self._status(workflow_id)
             fails = options.conflict == "fail" or options.error_when_started
-            if (
-                fails
-                or options.reuse != "allow_duplicate"
-                or not await self._join(workflow_id, command)
-            ):
-                run.refuse(command.seq, start.exists(pid, workflow_id, "running"))
+            if fails or status != "running" or not await self._join(workflow_id, command):
+                run.refuse(command.seq, start.exists(pid, workflow_id, status))
                 return
             if not command.flags:
                 # It is no child: its end is the business of those who ask for it.
@@ -128,6 +135,21 @@ class Children:
             run.refuse(command.seq, error_of(failed))
             return
         await self._end(command, pid, self._child(child, workflow_id, command))
+
+    async def _search(self, search: dict[str, Any]) -> Fitted:
+        """Search attributes as the server takes them. Raises PerdureError for one it does not."""
+        if not search:
+            return {}
+        fit, refused = await self._run.attributes.fitted(search)
+        for error in refused.values():
+            raise error
+        return fit
+
+    async def _status(self, workflow_id: str) -> str:
+        found: str = await workflow.execute_local_activity(
+            requests.STATUS, args=[workflow_id], result_type=str, **requests.PATIENT
+        )
+        return found
 
     async def _join(self, workflow_id: str, command: c.Spawn) -> bool:
         """Give the workflow that is there already its start messages; False when it is gone."""

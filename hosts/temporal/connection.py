@@ -12,15 +12,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import (
     AddSearchAttributesRequest,
     ListSearchAttributesRequest,
     ListSearchAttributesResponse,
 )
 from temporalio.client import Client
-from temporalio.service import RetryConfig, TLSConfig
+from temporalio.service import RetryConfig, RPCError, RPCStatusCode, TLSConfig
 
+from hosts.temporal.attributes import OWN, Fitted, fitted, name_of, number_of, type_of
 from hosts.temporal.headers import HeaderInterceptor
 from hosts.temporal.health import Server
 from hosts.temporal.payloads import CONVERTER
@@ -28,12 +28,6 @@ from runtime.errors import Kind, PerdureError
 
 T = TypeVar("T")
 
-_TYPES: Final = {
-    "Bool": IndexedValueType.INDEXED_VALUE_TYPE_BOOL,
-    "Int": IndexedValueType.INDEXED_VALUE_TYPE_INT,
-    "Double": IndexedValueType.INDEXED_VALUE_TYPE_DOUBLE,
-    "Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
-}
 #: A request to a server that is away is made again for five minutes, every second at the end.
 RETRIES: Final = RetryConfig(
     max_interval_millis=1_000,
@@ -61,7 +55,9 @@ class TemporalClient:
         self._data = data
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: Client | None = None
-        self._attributes: set[str] = set()
+        #: Search attribute -> its type in the namespace.
+        self._attributes: dict[str, str] = {}
+        self._adding = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
 
     def attach(self, on_exit: Callable[[PerdureError | None], None]) -> None:
@@ -168,39 +164,46 @@ class TemporalClient:
         """The search attributes of the namespace that are not the server's own, and their types, as
         Temporal names them: Keyword, Int …"""
         listed = await self._listed_attributes()
-        return {
-            name: IndexedValueType.Name(kind)
-            .removeprefix("INDEXED_VALUE_TYPE_")
-            .title()
-            .replace("_", "")
-            for name, kind in listed.custom_attributes.items()
-        }
+        return {name: name_of(kind) for name, kind in listed.custom_attributes.items()}
 
     async def _listed_attributes(self) -> ListSearchAttributesResponse:
         return await self.opened().operator_service.list_search_attributes(
             ListSearchAttributesRequest(namespace=self.namespace), retry=True
         )
 
-    async def ensure_attributes(self, types: Mapping[str, str]) -> None:
-        """See to it that the namespace has search attributes of these types."""
-        if types.keys() <= self._attributes:
+    async def fitted(self, search: Mapping[str, Any]) -> tuple[Fitted, dict[str, PerdureError]]:
+        """Search attributes as the namespace takes them, where they are made if it lacks them; and
+        by name why it does not take the others."""
+        fit, refused = {}, {}
+        for name, value in search.items():
+            try:
+                if name not in self._attributes:
+                    async with self._adding:
+                        await self._add_attribute(name, type_of(value))
+                fit[name] = fitted(name, value, self._attributes[name])
+            except PerdureError as error:
+                refused[name] = error
+        return fit, refused
+
+    async def _add_attribute(self, name: str, kind: str) -> None:
+        """Raises PerdureError INVALID where the namespace cannot have it."""
+        if name not in self._attributes:
+            listed = await self._listed_attributes()
+            custom = {name: name_of(kind) for name, kind in listed.custom_attributes.items()}
+            self._attributes = {**dict.fromkeys(listed.system_attributes, OWN), **custom}
+        if name in self._attributes:
             return
-        service = self.opened().operator_service
-        listed = await self._listed_attributes()
-        missing = types.keys() - listed.custom_attributes.keys() - listed.system_attributes.keys()
-        if missing:
-            await service.add_search_attributes(
-                AddSearchAttributesRequest(
-                    namespace=self.namespace,
-                    search_attributes={name: _TYPES[types[name]] for name in missing},
-                )
-            )
-        self._attributes.update(types)
-
-
-def _type_name(kind: IndexedValueType.ValueType) -> str:
-    words = IndexedValueType.Name(kind).removeprefix("INDEXED_VALUE_TYPE_")
-    return words.title().replace("_", "")
+        request = AddSearchAttributesRequest(
+            namespace=self.namespace, search_attributes={name: number_of(kind)}
+        )
+        try:
+            await self.opened().operator_service.add_search_attributes(request)
+        except RPCError as error:
+            if error.status != RPCStatusCode.INVALID_ARGUMENT:
+                raise
+            text = f"search attribute {name}: the Temporal server: {error.message}"
+            raise PerdureError(Kind.INVALID, text, False) from None
+        self._attributes[name] = kind
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:

@@ -27,11 +27,23 @@ from temporalio.exceptions import FailureError
 from hosts import effects
 from hosts.temporal import headers as h
 from hosts.temporal import requests, start
+from hosts.temporal.attributes import Attributes
+from hosts.temporal.calls import Calls
 from hosts.temporal.children import Children
 from hosts.temporal.failures import failure
+from hosts.temporal.pace import Pace, Turns
 from hosts.temporal.parts import Parts
-from hosts.temporal.payloads import check_size, encoded, encoded_args, raw, raw_args
-from hosts.temporal.schedule import options_of, outcome_of, span, start_activity
+from hosts.temporal.payloads import (
+    bound,
+    check_size,
+    check_together,
+    encoded,
+    encoded_args,
+    raw,
+    raw_args,
+    value_of,
+)
+from hosts.temporal.schedule import outcome_of, span
 from runtime import commands as c
 from runtime import inputs
 from runtime.codec import decode, encode, encode_args
@@ -62,16 +74,20 @@ class Execution:
         self._awake: asyncio.Future[None] | None = None
         self._cancelled = False
         self._canceller = ""
+        self._cancels: list[Input] = []
         self._end: c.Ended | c.Upgrade | None = None
-        self._calls: dict[int, asyncio.Task[Any]] = {}
-        self._call_ids: dict[int, str] = {}
         self._timers: dict[int, asyncio.TimerHandle] = {}
         #: Tasks whose end the end of the run waits for.
         self._pending: set[asyncio.Task[Any]] = set()
+        self._pace = Pace()
+        self._send_turns = Turns()
+        self._released: list[c.Command] = []
         self.children = Children(self)
+        self.attributes = Attributes(self)
+        calls = Calls(self)
         self._performers: dict[type[Any], Callable[[Any], None]] = {
-            c.Call: self._call,
-            c.CancelCall: self._cancel_call,
+            c.Call: calls.call,
+            c.CancelCall: calls.cancel,
             c.StartTimer: self._start_timer,
             c.CancelTimer: self._cancel_timer,
             c.Send: self._send,
@@ -79,7 +95,7 @@ class Execution:
             c.Control: self._ask_node,
             c.Name: self._ask_node,
             c.Ask: self._ask_node,
-            c.Attributes: self._set_attributes,
+            c.Attributes: self.attributes.set,
             c.Tell: self._tell,
             c.Log: self._log,
             c.Ended: self._ended,
@@ -105,6 +121,13 @@ class Execution:
         """A signal: a message, or one of our own kinds of inputs."""
         if topic == requests.EVENT:
             self.put(inputs.signal(self.pid, encoded(args[0])))
+        elif topic == requests.CANCEL and args:
+            reason = value_of(args[0].payload)
+            cancel = inputs.control(self.pid, "cancel", sender, reason)
+            if self._cancelled:
+                self.put(cancel)
+            else:
+                self._cancels.append(cancel)  # the first one comes behind the signals
         elif topic == requests.CANCEL:
             self._canceller = sender
         else:
@@ -115,12 +138,17 @@ class Execution:
     async def run(self, args: Sequence[RawValue]) -> RawValue:
         """From its start to its end. Raises the failure that it ended with."""
         definition = await self._definition()
+        delay = h.header(self.headers, h.DELAY)
+        if delay and self.info.attempt == 1:
+            await self._sleep(delay / 1e9)
         self._inputs.insert(0, self._start(definition, encoded_args(args)))
         self._vm.begin(self.pid, self.info.run_id)
         try:
             while self._end is None:
-                await self._wait(lambda: bool(self._inputs))
-                self._step()
+                await self._wait(lambda: bool(self._inputs or self._released))
+                released, self._released = self._released, []
+                for command in released or self._step():
+                    await self._perform(command)
             # What the server is still to be told of the run, it is told before the end.
             await self._wait(lambda: not self._pending)
         finally:
@@ -142,14 +170,32 @@ class Execution:
                 if task is not None:
                     task.uncancel()
                 cancel = inputs.control(self.pid, "cancel", self._canceller, reason or None)
-                self._inputs.append(cancel)
+                self._inputs += [cancel, *self._cancels]
             self._awake = None
 
     def _rouse(self) -> None:
         if self._awake is not None and not self._awake.done():
             self._awake.set_result(None)
 
-    def _step(self) -> None:
+    async def _perform(self, command: c.Command) -> None:
+        perform = self._performers.get(type(command))
+        if perform is None:
+            return
+        while not self._pace.takes(command):
+            await self._sleep(_SHORTEST)  # what was asked for goes to the server
+        perform(command)
+
+    async def _sleep(self, seconds: float) -> None:
+        timer = asyncio.get_running_loop().create_task(asyncio.sleep(seconds))
+        timer.add_done_callback(lambda _: self._rouse())
+        await self._wait(timer.done)
+
+    def release(self, commands: list[c.Command]) -> None:
+        """Perform what had to wait for its turn."""
+        self._released += commands
+        self._rouse()
+
+    def _step(self) -> list[c.Command]:
         consumed, self._inputs = self._inputs, []
         info = self.info
         step = inputs.step(
@@ -160,10 +206,7 @@ class Execution:
             info.get_current_history_length(),
             info.get_current_history_size(),
         )
-        for command in self._vm.step(self.pid, info.run_id, [step]):
-            perform = self._performers.get(type(command))
-            if perform is not None:
-                perform(command)
+        return self._vm.step(self.pid, info.run_id, [step])
 
     def _start(self, definition: str, args: bytes) -> Input:
         info = self.info
@@ -255,37 +298,18 @@ class Execution:
             command.messages,
             seed,
         )
+        args = raw_args(command.args)
+        try:
+            check_together(f"what goes on with {command.entry}", args, headers)
+        except PerdureError as error:
+            raise failure(error, final=True) from None
         with h.sending(headers):
-            workflow.continue_as_new(workflow=command.entry, args=raw_args(command.args))
+            workflow.continue_as_new(workflow=command.entry, args=args)
 
     def _ended(self, command: c.Ended | c.Upgrade) -> None:
         self._end = command
 
     # Commands -------------------------------------------------------------------------------------
-
-    def _call(self, command: c.Call) -> None:
-        seq = command.seq
-        try:
-            options = options_of(self.parts, command)
-            own_id = options.id or str(seq)
-            if own_id in self._call_ids.values():
-                text = f'activity.id "{own_id}" is that of an activity which is pending'
-                raise PerdureError(Kind.ALREADY_EXISTS, text, False)
-            task = start_activity(self.parts, command, options)
-        except PerdureError as error:
-            self.refuse(seq, error)
-            return
-        self._calls[seq], self._call_ids[seq] = task, own_id
-        task.add_done_callback(partial(self._called, seq))
-
-    def _called(self, seq: int, task: asyncio.Task[RawValue]) -> None:
-        del self._calls[seq], self._call_ids[seq]
-        self.answer(seq, *outcome_of(task))
-
-    def _cancel_call(self, command: c.CancelCall) -> None:
-        task = self._calls.get(command.seq)
-        if task is not None:
-            task.cancel()
 
     def _start_timer(self, command: c.StartTimer) -> None:
         loop, seq = asyncio.get_running_loop(), command.seq
@@ -312,24 +336,24 @@ class Execution:
             return
         try:
             target = Pid.parse(command.dest).unique
-            args = raw_args(command.args)
-            check_size(f"the message {command.topic}", args)
+            check_size(f"the message {command.topic}", command.args)
         except PerdureError as error:
             self.refuse(command.seq, error)
             return
-        task = asyncio.get_running_loop().create_task(self._signal(target, command, args))
-        self._keep(task)
+        if self._send_turns.take(command):
+            self.keep(asyncio.get_running_loop().create_task(self._signal(target, command)))
 
-    async def _signal(self, target: str, command: c.Send, args: list[RawValue]) -> None:
+    async def _signal(self, target: str, command: c.Send) -> None:
         handle = workflow.get_external_workflow_handle(target)
         try:
             with h.sending(h.headers_of({h.SENDER: self.pid})):
-                await handle.signal(command.topic, args=args)
+                await handle.signal(command.topic, args=raw_args(command.args))
         except FailureError:
             text = f"process not found: {command.dest}"
             self.refuse(command.seq, PerdureError(Kind.NOT_FOUND, text))
         else:
             self.answer(command.seq, True, encode(True))
+        self.release(self._send_turns.ended())
 
     def _spawn(self, command: c.Spawn) -> None:
         queue = self.parts.queue_of(command.host)
@@ -348,7 +372,7 @@ class Execution:
             task = workflow.start_local_activity(
                 requests.NODE, args=fields, result_type=RawValue, **requests.TIMES
             )
-        self._keep(task)
+        self.keep(task)
         task.add_done_callback(partial(self._node_answered, command.seq))
 
     def wait_long(
@@ -367,27 +391,14 @@ class Execution:
 
     def _node_answered(self, seq: int, task: asyncio.Task[RawValue]) -> None:
         ok, value = outcome_of(task)
+        self._pace.add(bound(value))
         if ok:
             ok, answer = decode(value)
             value = encode(answer)
         self.answer(seq, ok, value)
 
-    def _set_attributes(self, command: c.Attributes) -> None:
-        search = {} if command.search is None else decode(command.search) or {}
-        memo = {} if command.memo is None else decode(command.memo) or {}
-        if memo:
-            workflow.upsert_memo(memo)
-        if search:
-            self._keep(asyncio.get_running_loop().create_task(self._set_search(search)))
-
-    async def _set_search(self, search: dict[str, Any]) -> None:
-        types = {name: start.type_of(value) for name, value in search.items()}
-        await workflow.execute_local_activity(requests.ATTRIBUTES, args=[types], **requests.TIMES)
-        workflow.upsert_search_attributes(
-            [start.key_of(name, value).value_set(value) for name, value in search.items()]
-        )
-
-    def _keep(self, task: asyncio.Task[Any]) -> None:
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        """The end of the run waits for this one's."""
         self._pending.add(task)
         task.add_done_callback(self._settled)
 

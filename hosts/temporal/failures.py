@@ -81,6 +81,10 @@ def error_of(failed: BaseException) -> PerdureError:
         return failed
     if isinstance(failed, (ActivityError, ChildWorkflowError, WorkflowFailureError)):
         cause = failed.__cause__
+        if isinstance(cause, ServerTimeout) and not isinstance(failed, ActivityError):
+            # The server says of no run whether that was its own limit, or that of all.
+            text = "the workflow did not end within its run_timeout or execution_timeout"
+            return PerdureError(Kind.TIMEOUT, text)
         return PerdureError(Kind.INTERNAL, str(failed)) if cause is None else error_of(cause)
     if isinstance(failed, ApplicationError):
         return _of_application(failed)

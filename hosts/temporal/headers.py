@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, Final, NoReturn
@@ -27,6 +27,8 @@ SOURCE: Final = "perdure-source"
 SEED: Final = "perdure-seed"
 #: Version of the machine that a run began on.
 MACHINE: Final = "perdure-machine"
+#: Nanoseconds that a child waits before it begins: the server delays no children.
+DELAY: Final = "perdure-delay"
 #: How a function runs: a map with `heartbeat` (ns) and `patient`, as its caller set them.
 ACTIVITY: Final = "perdure-activity"
 
@@ -54,7 +56,9 @@ def sending(headers: Headers) -> Iterator[None]:
     try:
         yield
     finally:
-        _outgoing.reset(token)
+        # A run that leaves memory closes its coroutines from another context.
+        with suppress(ValueError):
+            _outgoing.reset(token)
 
 
 def received() -> Headers:

@@ -6,8 +6,9 @@ payloads and back. A payload of a foreign client or worker may be JSON of any ki
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from temporalio.api.common.v1 import Payload
@@ -24,11 +25,16 @@ from temporalio.converter import (
 from runtime.codec import decode, decode_args, encode, encode_args
 from runtime.errors import Kind, PerdureError
 
-#: Bytes of one payload that a server takes (its `limit.blobSize.error`).
-LIMIT: Final = 2 * 1024 * 1024
+#: Bytes of what goes with one command. A server takes 2 MiB (its `limit.blobSize.error`), of which
+#: this leaves a part for what is around the values; it is the default of a journal, too.
+LIMIT: Final = 2_000_000
 OVER_LIMIT: Final = (
     f"the payload limit of the Temporal server, {LIMIT}: keep it elsewhere and pass on where"
 )
+#: Bytes of payloads in one request to a server, which takes 4 MiB with what is around them.
+ROOM: Final = 4_000_000
+#: Bytes of JSON that may be however much longer than our codec.
+_SHORT: Final = 100_000
 
 
 def is_plain(value: Any) -> bool:
@@ -45,16 +51,28 @@ def is_plain(value: Any) -> bool:
     return False
 
 
+class _Json(JSONPlainPayloadConverter):
+    """Values for which JSON has words, and not far more bytes than our codec."""
+
+    def to_payload(self, value: Any) -> Payload | None:
+        if not is_plain(value):
+            return None
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+        data = text.encode()
+        if len(data) > _SHORT and len(data) > min(2 * len(encode(value)), LIMIT):
+            return None
+        return Payload(metadata={"encoding": self.encoding.encode()}, data=data)
+
+
 class _Encoded(EncodingPayloadConverter):
-    """What JSON has no word for: errors, bytes, keys that are no texts, NaN."""
+    """What JSON has no word for: errors, bytes, keys that are no texts, NaN; and what is too long
+    in it."""
 
     @property
     def encoding(self) -> str:
         return "binary/perdure"
 
     def to_payload(self, value: Any) -> Payload | None:
-        if is_plain(value):
-            return None
         return Payload(metadata={"encoding": self.encoding.encode()}, data=encode(value))
 
     def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
@@ -68,13 +86,14 @@ class Payloads(CompositePayloadConverter):
         super().__init__(
             BinaryNullPayloadConverter(),
             BinaryPlainPayloadConverter(),
+            _Json(),
             _Encoded(),
-            JSONPlainPayloadConverter(),
         )
 
 
 CONVERTER: Final = DataConverter(payload_converter_class=Payloads)
 _PAYLOADS: Final = Payloads()
+_ENCODED: Final = _Encoded()
 
 
 def payload_of(value: Any) -> Payload:
@@ -106,7 +125,11 @@ def encoded(value: RawValue) -> bytes:
 
 def raw_args(args: bytes) -> list[RawValue]:
     """Encoded arguments as payloads, one each."""
-    return [RawValue(payload_of(each)) for each in decode_args(args)]
+    values = decode_args(args)
+    made = [payload_of(each) for each in values]
+    if len(args) > _SHORT // 6 and sum(len(each.data) for each in made) > LIMIT:
+        made = [payload for value in values if (payload := _ENCODED.to_payload(value)) is not None]
+    return [RawValue(each) for each in made]
 
 
 def encoded_args(values: Sequence[RawValue]) -> bytes:
@@ -114,9 +137,26 @@ def encoded_args(values: Sequence[RawValue]) -> bytes:
     return encode_args(value_of(each.payload) for each in values)
 
 
-def check_size(what: str, values: Sequence[RawValue]) -> None:
-    """Raise PerdureError INVALID for payloads that the server would refuse."""
-    size = sum(len(each.payload.data) for each in values)
+def bound(data: bytes) -> int:
+    """Bytes of the payloads, at most, that an encoded value, or encoded arguments, become."""
+    return max(2 * len(data), min(6 * len(data), _SHORT))
+
+
+def check_size(what: str, data: bytes | None) -> None:
+    """Raise PerdureError INVALID for an encoded value that the server would refuse."""
+    size = 0 if data is None else len(data)
     if size > LIMIT:
         text = f"{what}: {size} bytes are more than {OVER_LIMIT}"
+        raise PerdureError(Kind.INVALID, text, False)
+
+
+def check_together(what: str, values: Sequence[RawValue], headers: Mapping[str, Payload]) -> None:
+    """Raise PerdureError INVALID for arguments and headers that are too large for one request."""
+    size = sum(len(each.payload.data) for each in values)
+    size += sum(len(each.data) for each in headers.values())
+    if size > ROOM:
+        text = (
+            f"{what}, with context, messages and source: {size} bytes are more than what a request "
+            f"to the Temporal server may have, {ROOM}: keep it elsewhere and pass on where"
+        )
         raise PerdureError(Kind.INVALID, text, False)

@@ -18,8 +18,10 @@ from typing import Any, Final
 from temporalio.common import RetryPolicy
 
 from hosts import effects
+from hosts.temporal.payloads import check_size
 from runtime import commands as c
 from runtime.codec import decode, encode
+from runtime.errors import PerdureError
 from runtime.inputs import Input
 from runtime.lua.machine import MACHINE_VERSION
 from runtime.routing.router import Router
@@ -28,11 +30,14 @@ from runtime.routing.router import Router
 BEGIN: Final = "perdure.begin"
 NODE: Final = "perdure.node"
 ATTRIBUTES: Final = "perdure.attributes"
+#: How the last run of a workflow stands.
+STATUS: Final = "perdure.status"
 #: Waits for the end of a workflow that is no child.
 WAIT: Final = "perdure.wait"
 #: Signal by which an event reaches a run, such as the end of a process that it has started.
 EVENT: Final = "@event"
-#: Signal ahead of a request to cancel a run: it brings the PID of who asks for that.
+#: Signal ahead of a request to cancel a run: it brings the PID of who asks for that. Where that
+#: was requested before, which the server takes once, it brings the reason and is the request.
 CANCEL: Final = "@cancel"
 
 #: How the local ones run. What they wait for on the node answers within 30 s.
@@ -41,6 +46,9 @@ TIMES: Final[dict[str, Any]] = {
     "start_to_close_timeout": timedelta(minutes=1),
     "retry_policy": RetryPolicy(maximum_attempts=3),
 }
+
+#: How those run that ask the server: until it answers.
+PATIENT: Final[dict[str, Any]] = {"start_to_close_timeout": timedelta(minutes=1)}
 
 Request = c.Send | c.Spawn | c.Control | c.Name | c.Ask
 _NAMES: Final[dict[type[Any], str]] = {
@@ -113,6 +121,10 @@ class NodeRequests:
             ok, value = await answer
         finally:
             self._waiting.pop(number, None)
+        try:
+            check_size("the answer", value)
+        except PerdureError as error:
+            return [False, error]
         return [ok, decode(value)]
 
     def answered(self, item: Input) -> None:

@@ -7,7 +7,11 @@ from typing import Any, Final
 
 from temporalio.api.common.v1 import Header, Payloads, WorkflowExecution
 from temporalio.api.workflowservice.v1 import SignalWorkflowExecutionRequest
-from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.client import (
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+)
 from temporalio.common import RawValue, WorkflowIDConflictPolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
@@ -20,8 +24,8 @@ from hosts.temporal.connection import TemporalClient
 from hosts.temporal.failures import error_of
 from hosts.temporal.lanes import Lanes
 from hosts.temporal.parts import Parts
-from hosts.temporal.payloads import check_size, encoded, raw_args
-from hosts.temporal.requests import CANCEL
+from hosts.temporal.payloads import check_size, check_together, encoded, raw, raw_args
+from hosts.temporal.requests import CANCEL, EVENT
 from hosts.temporal.schedule import span
 from runtime import inputs
 from runtime.clock import Clock
@@ -31,6 +35,8 @@ from runtime.routing.router import SpawnRequest
 
 #: Seconds until a server that is away is asked again for the end of a workflow.
 _AGAIN: Final = 1.0
+#: In the memo of a run that was started with an idempotency key under an id of its own.
+_KEY: Final = "perdure-key"
 _WATCHING: Final = ("monitor", "unmonitor", "link", "unlink")
 
 
@@ -54,8 +60,12 @@ class Runs:
 
     async def status(self, workflow_id: str) -> WorkflowExecutionStatus | None:
         """How the last run of a workflow stands; None when there is none."""
+        described = await self._described(workflow_id)
+        return None if described is None else described.status
+
+    async def _described(self, workflow_id: str) -> WorkflowExecutionDescription | None:
         try:
-            return (await self._handle(workflow_id).describe()).status  # type: ignore[no-any-return]
+            return await self._handle(workflow_id).describe()  # type: ignore[no-any-return]
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND:
                 return None
@@ -66,26 +76,33 @@ class Runs:
         given, pid = request.start, self._parts.pid(workflow_id)
         parent, messages = given.get("parent", ""), given.get("messages", ())
         search = start.search_of(options.extra)
-        if search:
-            types = {name: start.type_of(value) for name, value in search.items()}
-            await self._connection.ensure_attributes(types)
+        fit, refused = await self._connection.fitted(search) if search else ({}, {})
+        for error in refused.values():
+            raise error
         queue = self._queue
         if options.task_queue is not None:
             queue = self._parts.prefix + options.task_queue
-        arguments = start.rules(options)
+        arguments = start.rules(options, fit)
         if request.key is not None and options.workflow_id is None and request.name is None:
             arguments["id_reuse_policy"] = start.REJECT
+        elif request.key is not None:
+            if await self._key_of(workflow_id) == request.key:
+                self._expect(workflow_id, request)
+                return encode(pid)
+            arguments["memo"] = {**(arguments["memo"] or {}), _KEY: request.key}
         conflict = WorkflowIDConflictPolicy.FAIL
         if options.conflict == "terminate_existing":
             conflict = WorkflowIDConflictPolicy.TERMINATE_EXISTING
+        args = raw_args(request.args)
         headers = start.start_headers(
             self._parts, request.entry, given.get("context"), parent, messages
         )
+        check_together(f"the arguments of {request.entry}", args, headers)
         try:
             with h.sending(headers):
                 await self._client.start_workflow(
                     request.entry,
-                    args=raw_args(request.args),
+                    args=args,
                     id=workflow_id,
                     task_queue=queue,
                     id_conflict_policy=conflict,
@@ -102,16 +119,24 @@ class Runs:
     ) -> None:
         """A start finds its workflow id in use. Raises PerdureError ALREADY_EXISTS where that is
         not what the policies want."""
-        status = await self.status(workflow_id)
-        if request.key is not None:
+        key = request.key
+        own_id = options.workflow_id is None and request.name is None
+        if key is not None and (own_id or await self._key_of(workflow_id) == key):
             return
+        status = await self.status(workflow_id)
         if status != WorkflowExecutionStatus.RUNNING:
             raise start.exists(pid, workflow_id, status.name.lower() if status else "gone")
         if options.conflict == "fail" or options.error_when_started:
             raise start.exists(pid, workflow_id, "running")
         sender = request.start.get("parent", "")
-        for topic, args, *rest in request.start.get("messages", ()):
-            await self.send(pid, workflow_id, topic, rest[0] if rest else sender, args, None)
+        for number, (topic, args, *rest) in enumerate(request.start.get("messages", ())):
+            once = None if key is None else f"{key}:{number}"
+            await self.send(pid, workflow_id, topic, rest[0] if rest else sender, args, once)
+
+    async def _key_of(self, workflow_id: str) -> str | None:
+        """The idempotency key that the last run of a workflow was started by, if it had one."""
+        described = await self._described(workflow_id)
+        return None if described is None else (await described.memo()).get(_KEY)
 
     def _expect(self, workflow_id: str, request: SpawnRequest) -> None:
         """Who asked for a run hears of its end as the request says."""
@@ -127,8 +152,8 @@ class Runs:
         self, pid: str, workflow_id: str, topic: str, sender: str, args: bytes, key: Any
     ) -> bytes:
         """Send a message; `key` is an idempotency key or None."""
+        check_size(f"the message {topic}", args)
         values = raw_args(args)
-        check_size(f"the message {topic}", values)
         try:
             return await self.signal(workflow_id, topic, values, sender, key)
         except RPCError as error:
@@ -163,6 +188,14 @@ class Runs:
             await self._client.workflow_service.signal_workflow_execution(request, retry=True)
         return encode(True)
 
+    async def event(self, workflow_id: str, event: bytes) -> bytes:
+        """Tell a workflow of an event, such as the end of a process that it started."""
+        try:
+            check_size("the result in an event", event)
+        except PerdureError as error:
+            event = encode({**decode(event), "result": {"error": error}})
+        return await self.signal(workflow_id, EVENT, [raw(event)])
+
     def _gone(self, pid: str) -> PerdureError:
         return PerdureError(Kind.NOT_FOUND, f"process not found: {pid}")
 
@@ -186,9 +219,14 @@ class Runs:
             if verb == "terminate":
                 await handle.terminate(reason=reason or None)
             elif verb in ("cancel", "stop"):
+                check_size("the reason to cancel", encode(reason))
                 # The server takes a cancel of what has ended.
-                if await self.status(workflow_id) != WorkflowExecutionStatus.RUNNING:
+                found = await self._described(workflow_id)
+                if found is None or found.status != WorkflowExecutionStatus.RUNNING:
                     raise self._gone(pid)
+                if found.raw_description.workflow_extended_info.cancel_requested:
+                    await self.signal(workflow_id, CANCEL, [raw(encode(reason))], sender)
+                    return encode(True)
                 if sender:
                     await self.signal(workflow_id, CANCEL, [], sender)
                 await handle.cancel(reason=reason or "")

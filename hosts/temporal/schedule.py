@@ -15,7 +15,7 @@ from hosts.activity_options import ActivityOptions, RetryPolicy, activity_option
 from hosts.temporal import headers as h
 from hosts.temporal.failures import error_of
 from hosts.temporal.parts import Parts
-from hosts.temporal.payloads import check_size, encoded, raw_args
+from hosts.temporal.payloads import check_size, check_together, encoded, raw_args
 from runtime import commands as c
 from runtime.codec import decode, encode
 from runtime.errors import Kind, PerdureError
@@ -69,8 +69,9 @@ def start_activity(
     parts: Parts, command: c.Call, options: ActivityOptions
 ) -> workflow.ActivityHandle[RawValue]:
     """Schedule a call. Raises PerdureError INVALID for arguments that are too large."""
+    check_size(f"the arguments of {command.target}", command.args)
+    check_size(f"the context of {command.target}", command.context)
     args = raw_args(command.args)
-    check_size(f"the arguments of {command.target}", args)
     how = {
         name: value
         for name, value in (
@@ -80,13 +81,16 @@ def start_activity(
         )
         if value
     }
-    headers = {
-        h.CONTEXT: None if command.context is None else decode(command.context),
-        h.ACTIVITY: how or None,
-    }
+    headers = h.headers_of(
+        {
+            h.CONTEXT: None if command.context is None else decode(command.context),
+            h.ACTIVITY: how or None,
+        }
+    )
+    check_together(f"the arguments of {command.target}", args, headers)
     heartbeat = parts.heartbeat if options.heartbeat is None else options.heartbeat
     waits = options.wait_for_cancellation
-    with h.sending(h.headers_of(headers)):
+    with h.sending(headers):
         handle: workflow.ActivityHandle[RawValue] = workflow.start_activity(
             command.target,
             args=args,

@@ -8,20 +8,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from temporalio.api.common.v1 import Payload
-from temporalio.common import (
-    SearchAttributeKey,
-    SearchAttributePair,
-    TypedSearchAttributes,
-    WorkflowIDReusePolicy,
-)
+from temporalio.common import WorkflowIDReusePolicy
 
 from hosts.attributes import memo_of
 from hosts.start_options import StartOptions
 from hosts.temporal import headers as h
+from hosts.temporal.attributes import Fitted, typed
 from hosts.temporal.parts import Parts
+from hosts.temporal.payloads import check_size
 from hosts.temporal.schedule import server_policy, span
 from runtime.codec import decode
 from runtime.errors import Kind, PerdureError
+from runtime.ids import check_name
 from runtime.lua.machine import MACHINE_VERSION
 
 _REUSE: Final = {
@@ -34,6 +32,9 @@ _REUSE: Final = {
 #: Bytes that a source in a header may have: above that it is none of ours.
 SOURCE_LIMIT: Final = 16 * 1024 * 1024
 
+#: Bytes of a workflow id that the server takes (its limit.maxIDLength).
+_LONGEST_ID: Final = 1_000
+
 #: No second run under a workflow id, whatever became of the first.
 REJECT: Final = WorkflowIDReusePolicy.REJECT_DUPLICATE
 
@@ -45,12 +46,14 @@ def start_headers(
     parent: str,
     messages: Sequence[Sequence[Any]],
     seed: bytes | None = None,
+    delay: int = 0,
 ) -> dict[str, Payload]:
     """The headers of a new run.
 
     Args:
         messages: topic, encoded arguments and, unless it is the parent, sender of each.
         seed: 32 bytes; by default new ones.
+        delay: ns that the run itself waits before it begins.
     """
     bundle = parts.bundle(entry)
     listed = [[each[0], decode(each[1]), each[2] if len(each) > 2 else parent] for each in messages]
@@ -62,8 +65,32 @@ def start_headers(
             h.SOURCE: None if bundle is None else zlib.compress(bundle.blob),
             h.SEED: seed or os.urandom(32),
             h.MACHINE: MACHINE_VERSION,
+            h.DELAY: delay or None,
         }
     )
+
+
+def check_id(workflow_id: str) -> None:
+    """Raise PerdureError INVALID for a workflow id that cannot be one here."""
+    check_name(workflow_id, "workflow id")
+    if len(workflow_id.encode()) > _LONGEST_ID:
+        text = f'workflow id "{workflow_id[:20]}…" has more than {_LONGEST_ID} bytes'
+        raise PerdureError(Kind.INVALID, text, False)
+
+
+def check_sizes(
+    entry: str,
+    args: bytes,
+    context: bytes | None,
+    messages: Sequence[Sequence[Any]],
+    extra: Mapping[str, Any] | None,
+) -> None:
+    """Raise PerdureError INVALID for a start of which a part is too large for the server."""
+    check_size(f"the arguments of {entry}", args)
+    check_size(f"the context of {entry}", context)
+    for each in messages:
+        check_size(f"the message {each[0]}", each[1])
+    check_size(f"the memo of {entry}", (extra or {}).get("memo"))
 
 
 def source_of(compressed: bytes) -> bytes:
@@ -83,18 +110,22 @@ def source_of(compressed: bytes) -> bytes:
     return blob
 
 
-def rules(options: StartOptions) -> dict[str, Any]:
+def rules(options: StartOptions, search: Fitted) -> dict[str, Any]:
     """The arguments of a start, of a child's too, that its options stand for."""
     given = options.rules
+    retry = given.retry
     return {
         "execution_timeout": span(options.execution_timeout),
         "run_timeout": span(given.run_timeout),
         "task_timeout": span(given.task_timeout),
-        "retry_policy": None if given.retry is None else server_policy(given.retry),
+        # One attempt is what the server makes of none.
+        "retry_policy": None
+        if retry is None or retry.maximum_attempts == 1
+        else server_policy(retry),
         "cron_schedule": given.cron or "",
         "id_reuse_policy": _REUSE[options.reuse],
         "memo": memo_of(options.extra) or None,
-        "search_attributes": typed(search_of(options.extra)),
+        "search_attributes": typed(search),
     }
 
 
@@ -102,34 +133,6 @@ def search_of(extra: Mapping[str, Any] | None) -> dict[str, Any]:
     """The search attributes among what a start gives."""
     found: dict[str, Any] = (extra or {}).get("search") or {}
     return found
-
-
-def type_of(value: Any) -> str:
-    """Type of the search attribute that holds a value, by its name in Temporal."""
-    if isinstance(value, bool):
-        return "Bool"
-    if isinstance(value, int):
-        return "Int"
-    return "Double" if isinstance(value, float) else "Keyword"
-
-
-_KEYS: Final[dict[str, Any]] = {
-    "Bool": SearchAttributeKey.for_bool,
-    "Int": SearchAttributeKey.for_int,
-    "Double": SearchAttributeKey.for_float,
-    "Keyword": SearchAttributeKey.for_keyword,
-}
-
-
-def key_of(name: str, value: Any) -> Any:
-    """The key of a search attribute."""
-    return _KEYS[type_of(value)](name)
-
-
-def typed(search: Mapping[str, Any]) -> TypedSearchAttributes | None:
-    """Search attributes of a start; None without any."""
-    pairs = [SearchAttributePair(key_of(name, value), value) for name, value in search.items()]
-    return TypedSearchAttributes(pairs) if pairs else None
 
 
 def exists(pid: str, workflow_id: str, status: str) -> PerdureError:

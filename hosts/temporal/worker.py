@@ -31,12 +31,13 @@ from hosts.temporal.connection import TemporalClient
 from hosts.temporal.failures import error_of
 from hosts.temporal.lanes import Lanes
 from hosts.temporal.parts import Parts
-from hosts.temporal.payloads import LIMIT, OVER_LIMIT, check_size, raw, raw_args
+from hosts.temporal.payloads import LIMIT, OVER_LIMIT
 from hosts.temporal.replay import replayed
 from hosts.temporal.reports import ServerReports
-from hosts.temporal.requests import EVENT, NodeRequests
+from hosts.temporal.requests import NodeRequests
 from hosts.temporal.runner import RunRunner
 from hosts.temporal.runs import Runs
+from hosts.temporal.start import check_id, check_sizes
 from hosts.temporal.vms import RunVm, RunVms
 from hosts.temporal.worker_options import arguments
 from hosts.temporal.workflow import PartsInterceptor, Run
@@ -160,7 +161,7 @@ class TemporalWorker:
             connection.opened(),
             task_queue=queue,
             workflows=[Run],
-            activities=[activity_of(parts, connection.ensure_attributes, runs.ended)],
+            activities=[activity_of(parts, connection, runs)],
             interceptors=[PartsInterceptor(parts)],
             workflow_runner=RunRunner(),
             workflow_task_executor=executor,
@@ -264,7 +265,7 @@ class TemporalWorker:
             control = runs.control(pid, workflow_id, verb, sender, reason)
             lanes.behind(workflow_id, reply_of(item), control)
         elif kind == "signal":
-            lanes.behind(workflow_id, None, runs.signal(workflow_id, EVENT, [raw(item[2])]))
+            lanes.behind(workflow_id, None, runs.event(workflow_id, item[2]))
         elif kind == "name":
             lanes.behind(workflow_id, reply_of(item), runs.named(pid, workflow_id, item[2]))
         elif kind == "outcome":
@@ -276,8 +277,12 @@ class TemporalWorker:
             check_workflow(self._deployed.definitions, request.entry, self.id)
             options = start_options(request.settings)
             workflow_id = options.workflow_id or request.name or self._new_id(request)
-            check_name(workflow_id, "workflow id")
-            check_size(f"the arguments of {request.entry}", raw_args(request.args))
+            check_id(workflow_id)
+            given = request.start
+            check_sizes(
+                request.entry, request.args, given.get("context"), given.get("messages", ()),
+                options.extra,
+            )  # fmt: skip
             if opened is None:
                 raise self._not_running()
         except PerdureError as error:
