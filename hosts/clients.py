@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
+from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from runtime.codec import decode, encode
@@ -87,12 +86,12 @@ class Clients:
 
         Raises PerdureError: the answer, or TIMEOUT.
         """
-        future: Future[tuple[bool, bytes]] = Future()
-        reply = self.expect(lambda ok, value: future.set_result((ok, value)))
+        answers: SimpleQueue[tuple[bool, bytes]] = SimpleQueue()
+        reply = self.expect(lambda ok, value: answers.put((ok, value)))
         request(reply)
         try:
-            ok, value = future.result(timeout)
-        except FutureTimeout:
+            ok, value = answers.get(timeout=None if timeout is None else max(timeout, 0))
+        except Empty:
             self.forget(reply)
             raise PerdureError(Kind.TIMEOUT, f"{what}: no answer within {timeout:g}s") from None
         result = decode(value)

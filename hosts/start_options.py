@@ -31,10 +31,16 @@ class Rules(NamedTuple):
     retry: RetryPolicy | None = None  #: of runs that fail
     cron: str | None = None  #: when a run follows on one that ended
 
+    def deadline(self, begins: int) -> int | None:
+        """When a run that begins at `begins`, on the wall clock, is to be over."""
+        limits = (
+            None if self.run_timeout is None else begins + self.run_timeout,
+            self.execution_deadline,
+        )
+        return min((each for each in limits if each is not None), default=None)
+
     def written(self) -> dict[str, Any]:
         """What of it the history keeps: plain values, and only those that are set."""
-        if self == NO_RULES:
-            return {}
         return {name: value for name, value in self._asdict().items() if value is not None}
 
     @classmethod

@@ -91,23 +91,19 @@ class Beginnings:
                 "host": shard.parts.host_id,
             },
         }
-        begins = max(given.begins, now)
-        limits = (
-            None if given.rules.run_timeout is None else begins + given.rules.run_timeout,
-            given.rules.execution_deadline,
-        )
-        deadline = min((each for each in limits if each is not None), default=None)
-        for name, value in (
-            ("rules", given.rules.written()),
-            ("begins", given.begins),
-            ("deadline", deadline),
-            ("children", list(given.children)),
-            ("carried", list(given.carried)),
-            ("search", (given.extra or {}).get("search")),
-            ("memo", (given.extra or {}).get("memo")),
-        ):
-            if value:
-                started[name] = value
+        if given.rules != NO_RULES:
+            started["rules"] = given.rules.written()
+            if deadline := given.rules.deadline(max(given.begins, now)):
+                started["deadline"] = deadline
+        if given.begins:
+            started["begins"] = given.begins
+        if given.children:
+            started["children"] = list(given.children)
+        if given.carried:
+            started["carried"] = list(given.carried)
+        if given.extra:
+            kept = ((name, given.extra.get(name)) for name in ("search", "memo"))
+            started.update((name, value) for name, value in kept if value)
         number = shard.journal.next_run()
         execution = Execution(number, row, f"{{{shard.parts.host_id}|{given.workflow_id}}}")
         execution.begin(started)

@@ -64,12 +64,13 @@ class Chain:
             end: completed, failed or timed_out; others are the last word.
             unread: the messages that go on with it, as `Beginning.carried` has them.
         """
-        rules, now = execution.rules, self._shard.deadlines.wall()
+        rules = execution.rules
         if end[0] not in ("completed", "failed", "timed_out") or (rules.retry, rules.cron) == (
             None,
             None,
         ):
             return None
+        now = self._shard.deadlines.wall()
         started = self._started(execution, page)
         attempt = started["info"]["attempt"]
         delay = None

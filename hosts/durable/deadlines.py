@@ -57,15 +57,13 @@ class Deadlines:
         self._journal = journal
         self._timers = timers
         self._owner_of = owner_of
+        #: The wall clock, ns since the epoch.
+        self.wall: Callable[[], int] = timers.clock.wall
         self._armed: set[tuple[int, int]] = set()
         self._horizon = 0
         self._offset = 0
         self._generation = 0
         self._look: Timer | None = None
-
-    def wall(self) -> int:
-        """The wall clock, ns since the epoch."""
-        return self._timers.clock.wall()
 
     def monotonic(self) -> int:
         """The monotonic clock, ns."""

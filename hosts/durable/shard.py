@@ -276,14 +276,15 @@ class Shard(VmWorker):
     def _write(self, execution: Execution, commands: list[c.Command]) -> None:
         """Hand the step of one run to the journal."""
         run, fresh, unit = execution.run, execution.fresh, execution.unit
-        row = None if execution.starting else execution.row
+        starting = execution.starting
+        row = None if starting else execution.row
         page: list[Record] = list(fresh)
         problem = self.endings.parked_by(execution, commands)
         if problem is not None:
             # The step is as if it had not been: code that does better gets the same inputs.
             self.runs.park(execution, problem, unit)
         effects = execution.effects
-        if execution.starting:
+        if starting:
             self.beginnings.index(execution, unit)
             if execution.timers:
                 effects.append(partial(self.beginnings.arm, execution))
