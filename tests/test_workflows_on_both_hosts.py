@@ -158,6 +158,21 @@ ENTRIES: Final[dict[str, dict[str, Any]]] = {
         if n == 2 then process.listen("go"):receive() end
         process.upgrade(nil, n - 1)
     """),
+    "child_of": lua("workflow", """
+        local case = channel.select{process.inbox():case_receive(), process.events():case_receive()}
+        return case.channel == process.inbox() and case.value:payload():data() or case.value.kind
+    """),
+    "goes_on": lua("workflow", """
+        local n, policy, id = ...
+        if n == 0 then
+          process.with_options({["workflow.id"] = id, ["workflow.parent_close_policy"] = policy})
+            :spawn("app:child_of", "app:workflows")
+        end
+        if n < 2 then process.upgrade(nil, n + 1, policy, id) end
+        local ended = process.events():receive()
+        local result = ended.result
+        return {ended.kind, ended.from, result.value or result.error:message()}
+    """),
     "parent": lua("workflow", """
         local how, id = ...
         local pid = process.with_options({["workflow.id"] = id,
@@ -452,6 +467,24 @@ def test_a_run_goes_on_as_new_with_what_it_has_not_read(node: Node) -> None:
     node.send(pid, "x", 2)
     node.send(pid, "go")
     assert node.result(pid, PATIENCE) == ["up", 1, 2, "me"]
+
+
+@pytest.mark.parametrize("policy", ["terminate", "request_cancel", "abandon"])
+def test_a_run_that_goes_on_as_new_hears_of_its_children(node: Node, policy: str) -> None:
+    child = f"{{{HOST}|of-{policy}}}"
+    pid = start(node, "goes_on", 0, policy, f"of-{policy}", id=f"goes-on-{policy}")
+    # The server closes children by their policy whenever a run of their parent ends.
+    closed = {"terminate": "process terminated", "request_cancel": "pid.cancel"}
+    expected = closed.get(policy) if isinstance(node.service(HOST), TemporalWorker) else None
+    if expected is None:
+
+        def told() -> list[str]:
+            rows = node.workflows(f'workflow_id = "goes-on-{policy}"')
+            return [row["status"] for row in rows]
+
+        eventually(lambda: told() == ["open", "continued", "continued"])
+        node.send(child, "end", "well")
+    assert node.result(pid, PATIENCE) == ["pid.exit", child, expected or "well"]
 
 
 def called(node: Node, target: str, *args: Any, **options: Any) -> Any:

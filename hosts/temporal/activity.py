@@ -52,7 +52,7 @@ def activity_of(parts: Parts, connection: TemporalClient, runs: Runs) -> Functio
         return [dict(fit), refused]
 
     async def wait(args: Sequence[Any]) -> Any:
-        return list(await beating(runs.ended(args[0])))
+        return list(await beating(runs.ended(*args)))
 
     async def status(args: Sequence[Any]) -> Any:
         found = await runs.status(args[0])

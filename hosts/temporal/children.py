@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from temporalio import workflow
@@ -40,6 +40,15 @@ class Children:
     def __init__(self, execution: Execution) -> None:
         self._run = execution
         self._tasks: set[asyncio.Task[None]] = set()
+        #: Workflow id and run id ("" for the current one) of those that have not ended.
+        self.open: list[list[str]] = []
+
+    def inherit(self, children: Sequence[list[str]]) -> None:
+        """Take over what the run had that this one goes on for: their ends are told to this one."""
+        self.open += children
+        for number, child in enumerate(children):
+            ended = self._wait(child, f"{number}-inherited-end")
+            self._soon(self._tell(self._run.parts.pid(child[0]), child, ended))
 
     def is_one(self, command: c.Spawn, queue: str | None) -> bool:
         """Whether a spawn is that of a child; else it is the node's. `queue` is the task queue of
@@ -129,12 +138,14 @@ class Children:
                 # It is no child: its end is the business of those who ask for it.
                 run.answer(command.seq, True, encode(pid))
                 return
-            await self._end(command, pid, self._wait(workflow_id, command))
+            there = [workflow_id, ""]
+            await self._end(command, pid, there, self._wait(there, f"{command.seq}-end"))
             return
         except FailureError as failed:
             run.refuse(command.seq, error_of(failed))
             return
-        await self._end(command, pid, self._child(child, workflow_id, command))
+        begun = [workflow_id, child.first_execution_run_id or ""]
+        await self._end(command, pid, begun, self._child(child, begun, command))
 
     async def _search(self, search: dict[str, Any]) -> Fitted:
         """Search attributes as the server takes them. Raises PerdureError for one it does not."""
@@ -163,7 +174,7 @@ class Children:
         return True
 
     async def _child(
-        self, child: Awaitable[RawValue], workflow_id: str, command: c.Spawn
+        self, child: Awaitable[RawValue], begun: list[str], command: c.Spawn
     ) -> tuple[bool, bytes]:
         """How a child has ended, when it has: its result or error."""
         try:
@@ -171,25 +182,34 @@ class Children:
         except (FailureError, PerdureError) as failed:
             if isinstance(failed.__cause__, CancelledError):
                 # The SDK keeps the details back, and with them what the error was.
-                return await self._wait(workflow_id, command)
+                return await self._wait(begun, f"{command.seq}-end")
             return False, encode(error_of(failed))
 
-    async def _wait(self, workflow_id: str, command: c.Spawn) -> tuple[bool, bytes]:
+    async def _wait(self, of: list[str], activity_id: str) -> tuple[bool, bytes]:
         """How a workflow has ended, when it has, as the node tells: its result or error."""
-        waiting = self._run.wait_long(requests.WAIT, [workflow_id], f"{command.seq}-end")
         try:
+            waiting = self._run.wait_long(requests.WAIT, of, activity_id)
             ok, result = decode(encoded(await waiting))
         except (FailureError, PerdureError) as failed:
             return False, encode(error_of(failed))
         return ok, encode(result)
 
-    async def _end(self, command: c.Spawn, pid: str, ended: Awaitable[tuple[bool, bytes]]) -> None:
+    async def _end(
+        self, command: c.Spawn, pid: str, child: list[str], ended: Awaitable[tuple[bool, bytes]]
+    ) -> None:
         """Answer, and tell the run of the end."""
-        run, by_exec = self._run, bool(command.flags & c.EXEC)
-        if not by_exec:
-            run.answer(command.seq, True, encode(pid))
+        self.open.append(child)
+        if not command.flags & c.EXEC:
+            self._run.answer(command.seq, True, encode(pid))
+            await self._tell(pid, child, ended)
+            return
         ok, value = await ended
-        if by_exec:
-            run.answer(command.seq, ok, value)
-        else:
-            run.put(inputs.signal(run.pid, exit_event(pid, workflow.time_ns(), ok, value)))
+        self.open.remove(child)
+        self._run.answer(command.seq, ok, value)
+
+    async def _tell(self, pid: str, child: list[str], ended: Awaitable[tuple[bool, bytes]]) -> None:
+        """Tell the run of an end, when it comes."""
+        ok, value = await ended
+        self.open.remove(child)
+        run = self._run
+        run.put(inputs.signal(run.pid, exit_event(pid, workflow.time_ns(), ok, value)))

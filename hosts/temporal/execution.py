@@ -142,6 +142,8 @@ class Execution:
         if delay and self.info.attempt == 1:
             await self._sleep(delay / 1e9)
         self._inputs.insert(0, self._start(definition, encoded_args(args)))
+        if self.info.attempt == 1:
+            self.children.inherit(h.header(self.headers, h.CHILDREN) or ())
         self._vm.begin(self.pid, self.info.run_id)
         try:
             while self._end is None:
@@ -298,6 +300,7 @@ class Execution:
             command.messages,
             seed,
         )
+        headers |= h.headers_of({h.CHILDREN: self.children.open or None})
         args = raw_args(command.args)
         try:
             check_together(f"what goes on with {command.entry}", args, headers)

@@ -21,6 +21,8 @@ PARENT: Final = "perdure-parent"
 SENDER: Final = "perdure-sender"
 #: Messages that a run begins with: a list of topic, arguments and sender.
 MESSAGES: Final = "perdure-messages"
+#: Children that a run takes over from the one that it goes on for: workflow id and run id of each.
+CHILDREN: Final = "perdure-children"
 #: The source that a run is pinned to, compressed.
 SOURCE: Final = "perdure-source"
 #: 32 bytes from which a run derives what is random in it.

@@ -55,8 +55,10 @@ class Runs:
         #: (workflow id, watcher, whether by link) -> the wait for its end.
         self._watches: dict[tuple[str, str, bool], asyncio.Task[None]] = {}
 
-    def _handle(self, workflow_id: str) -> Any:
-        return self._client.get_workflow_handle(workflow_id, result_type=RawValue)
+    def _handle(self, workflow_id: str, run_id: str = "") -> Any:
+        return self._client.get_workflow_handle(
+            workflow_id, run_id=run_id or None, result_type=RawValue
+        )
 
     async def status(self, workflow_id: str) -> WorkflowExecutionStatus | None:
         """How the last run of a workflow stands; None when there is none."""
@@ -256,14 +258,15 @@ class Runs:
             raise value
         return encode(value)
 
-    async def ended(self, workflow_id: str) -> tuple[bool, Any]:
-        """How a workflow has ended, when it has: a value, or a PerdureError.
+    async def ended(self, workflow_id: str, run_id: str = "") -> tuple[bool, Any]:
+        """How the current run of a workflow has ended, or that with a run id, and those that go on
+        for it, when they have: a value, or a PerdureError.
 
         Waits for a server that is away, however long that is.
         """
         while True:
             try:
-                return await self._ended(workflow_id)
+                return await self._ended(workflow_id, run_id)
             except RPCError as error:
                 if error.status == RPCStatusCode.NOT_FOUND:
                     return False, self._gone(self._parts.pid(workflow_id))
@@ -271,9 +274,9 @@ class Runs:
                     return False, error_of(error)
                 await asyncio.sleep(_AGAIN)
 
-    async def _ended(self, workflow_id: str) -> tuple[bool, Any]:
+    async def _ended(self, workflow_id: str, run_id: str) -> tuple[bool, Any]:
         try:
-            return True, decode(encoded(await self._handle(workflow_id).result()))
+            return True, decode(encoded(await self._handle(workflow_id, run_id).result()))
         except WorkflowFailureError as failed:
             return False, error_of(failed)
 
