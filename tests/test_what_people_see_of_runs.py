@@ -129,7 +129,8 @@ def found(node: Node) -> Node:
     node.send(f"{{{HOST}|f-0}}", "go", "well")
     assert node.result(f"{{{HOST}|f-0}}", PATIENCE) == "well"
     failure(node, start(node, "fails", "f-3"))
-    node.cancel(start(node, "ends", "f-4"))
+    settings = {"workflow.id": "f-4"}
+    node.cancel(node.spawn("app:ends", HOST, options=settings, key="the fourth"))
     failure(node, f"{{{HOST}|f-4}}")
     return node
 
@@ -247,6 +248,17 @@ def test_how_a_run_ended_is_shown(found: Node) -> None:
     texts = [row["text"] for row in operations.history(found, "f-4")]
     assert "asked to end" in texts
     assert texts[-1] == "the run was cancelled: Canceled: as asked"
+
+
+def test_each_request_to_end_is_told_of(node: Node) -> None:
+    pid = start(node, "waits", "asked")
+    for reason in ("first", "second"):
+        node.cancel(pid, reason)
+    node.send(pid, "go", 1)
+    assert node.result(pid, PATIENCE) == 1
+    texts = [row["text"] for row in operations.history(node, pid)]
+    asked = [text for text in texts if text.startswith("asked to end")]
+    assert asked == ["asked to end: first", "asked to end: second"]
 
 
 def test_earlier_runs_are_shown_by_their_run_ids(node: Node) -> None:

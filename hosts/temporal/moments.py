@@ -118,7 +118,7 @@ def _signaled(history: History, event: HistoryEvent, said: Any) -> Told:
     sender, args = header(said.header.fields, h.SENDER) or "", values(said.input)
     if said.signal_name == requests.CANCEL:
         history.canceller = sender
-        return None
+        return ("cancel_requested", {"from": sender, "reason": args[0]}) if args else None
     if said.signal_name == requests.EVENT:
         return "event", {"event": args[0] if args else None}
     return "message", {"topic": said.signal_name, "from": sender, "payload": args}
@@ -222,7 +222,7 @@ def _marker(history: History, event: HistoryEvent, said: Any) -> Told:
     if said.marker_name != "core_local_activity":
         return said.marker_name, details
     about, answer = details["data"], details.get("result")
-    if about["activity_type"] == requests.ATTRIBUTES:
+    if about["activity_type"] in (requests.ATTRIBUTES, requests.STATUS):
         return None
     if about["activity_type"] == requests.BEGIN:
         return "value", {"kind": "what a run begins with that has no headers", "value": None}

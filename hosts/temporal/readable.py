@@ -16,6 +16,9 @@ from runtime.errors import PerdureError
 #: Search attributes that the server sets by itself begin so.
 _SERVERS_OWN: Final = ("Temporal", "BuildIds", "BinaryChecksums", "Batcher")
 
+#: In a memo.
+_OURS: Final = "perdure-"
+
 
 def readable(payload: Payload) -> Any:
     """The value of a payload; its bytes where they are encoded as nobody here knows."""
@@ -41,8 +44,10 @@ def header(headers: Mapping[str, Payload], name: str) -> Any:
 
 
 def memo_of(memo: Memo) -> dict[str, Any]:
-    """A memo."""
-    return {name: readable(each) for name, each in memo.fields.items()}
+    """A memo, without what we keep there."""
+    return {
+        name: readable(each) for name, each in memo.fields.items() if not name.startswith(_OURS)
+    }
 
 
 def search_of(fields: Mapping[str, Payload]) -> dict[str, Any]:
