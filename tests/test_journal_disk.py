@@ -135,6 +135,22 @@ def test_a_disk_that_fails_anywhere_fails_the_batch_and_only_that(
     assert [seq for seq, _ in journal.history(1)] == [1, 2, 3]
 
 
+def test_a_source_and_a_new_run_of_a_lost_batch_are_not_taken_to_be_there(
+    journal: Journal,
+) -> None:
+    def start() -> Unit:
+        unit = appending(7, ["started"])
+        unit.put_source(b"digest", b"source")
+        return unit
+
+    faults.arm("journal.commit.before:1:raise-eio")
+    (answer,) = commit(journal, start())
+    assert isinstance(answer, JournalIOError)
+    committed(journal, start())
+    assert journal.source(b"digest") == b"source"
+    assert journal.history(7) == [(1, ["started"])]
+
+
 def test_a_disk_that_stays_full_refuses_all_until_there_is_space(journal: Journal) -> None:
     faults.arm("journal.commit.before:1+:raise-enospc")
     for _ in range(5):

@@ -159,6 +159,18 @@ def test_a_source_is_kept_as_it_was_first_put(journal: Journal) -> None:
     assert journal.source(b"other") is None
 
 
+def test_a_source_that_was_deleted_is_kept_again(journal: Journal) -> None:
+    put, mark, gone, again = Unit(), Unit(), Unit(), Unit()
+    put.put_source(b"digest", b"first")
+    mark.mark_sources()
+    gone.del_source(b"digest")
+    again.put_source(b"digest", b"second")
+    committed(journal, put, mark, gone)
+    assert journal.source(b"digest") is None
+    committed(journal, again)
+    assert journal.source(b"digest") == b"second"
+
+
 def test_a_deleted_run_is_gone_and_its_neighbours_and_successor_are_not(journal: Journal) -> None:
     for run in (1, 2, 3):
         unit = running(run, "same id", "completed", 100 + run)

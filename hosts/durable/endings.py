@@ -44,10 +44,10 @@ class Endings:
         start = request.start
         if "outcome" in start:
             self.expect_result(run, start["outcome"])
-        watchers = [(pid, False) for pid in start.get("watchers", ())]
-        watchers += [(pid, True) for pid in start.get("links", ())]
-        if watchers:
-            self._watchers.setdefault(run, []).extend(watchers)
+        if "watchers" in start or "links" in start:
+            watchers = self._watchers.setdefault(run, [])
+            watchers += [(pid, False) for pid in start.get("watchers", ())]
+            watchers += [(pid, True) for pid in start.get("links", ())]
 
     def expect_result(self, run: int, reply: ReplyTo) -> None:
         """`reply` gets the result of an open run."""

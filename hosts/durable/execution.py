@@ -145,11 +145,14 @@ class Execution:
     def begin(self, started: dict[str, Any]) -> None:
         """Come to where the `started` record puts it."""
         self.context = started.get("context")
-        self.rules = Rules.of(started)
-        self.inherited = {child[0]: Child(*child) for child in started.get("children", ())}
-        for seq, name in ((BEGIN, "begins"), (DEADLINE, "deadline")):
-            if started.get(name):
-                self.timers[seq] = started[name]
+        if "rules" in started:
+            self.rules = Rules.of(started)
+        if "children" in started:
+            self.inherited = {child[0]: Child(*child) for child in started["children"]}
+        if begins := started.get("begins"):
+            self.timers[BEGIN] = begins
+        if deadline := started.get("deadline"):
+            self.timers[DEADLINE] = deadline
 
     @property
     def dormant(self) -> bool:

@@ -10,7 +10,8 @@ from collections import deque
 from typing import Final
 
 _TOGETHER: Final = 64
-_VARIANT: Final = "89ab"
+#: The digit that says the variant, with the two random bits of a digit.
+_VARIANTS: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
 
 class Randomness:
@@ -38,5 +39,5 @@ _of_uuids: Final = Randomness(16)
 def new_uuid() -> str:
     """A random UUID (RFC 9562, version 4) as text."""
     digits = _of_uuids.draw().hex()
-    variant = _VARIANT[int(digits[16], 16) & 3]
+    variant = _VARIANTS[digits[16]]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
