@@ -21,6 +21,7 @@ import pytest
 from journal import faults
 from journal.errors import JournalError, JournalFullError, JournalIOError, JournalLossError
 from journal.journal import Journal
+from journal.unit import Unit
 from journal.verify import verify
 from journal.writer import BATCH_UNITS
 from tests.journal_lab import appending, commit, committed, running
@@ -283,6 +284,7 @@ def test_a_reader_in_another_process_follows_a_growing_map(journal: Journal) -> 
 LIMITED = """
 import os, resource, sys
 from journal.journal import Journal
+from journal.unit import Unit
 from tests.journal_lab import appending, commit, committed
 
 path, limit = sys.argv[1:]
