@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgpack
+from typing import Any, Final
 
 from runtime.codec import decode, encode
+
+#: A map of two, and before a text of 32 to 255 bytes (a run id has 36) its key, in MessagePack.
+_ATTEMPT: Final = b"\x82\xb0activity.attempt"
+_KEY: Final = b"\xacactivity.key\xd9"
 
 
 def activity_context(
@@ -19,10 +21,12 @@ def activity_context(
     """The context of an attempt: what the run handed on, and what the function is told of
     itself: `activity.key`, `activity.attempt`, and where there are such `activity.id` and
     `activity.heartbeat`, the details of the last heartbeat of earlier attempts."""
+    if context is None and details is None and own_id is None and attempt < 128:
+        raw = key.encode()
+        if 32 <= len(raw) < 256:
+            # What encode() gives, in a tenth of the time: the keys are in order.
+            return b"".join((_ATTEMPT, bytes((attempt,)), _KEY, bytes((len(raw),)), raw))
     values: dict[str, Any] = {"activity.attempt": attempt, "activity.key": key}
-    if context is None and details is None and own_id is None:
-        # Canonical as it stands, the keys being in order; encode() would take ten times as long.
-        return bytes(msgpack.packb(values))
     if details is not None:
         values["activity.heartbeat"] = decode(details)
     if own_id is not None:

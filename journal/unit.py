@@ -81,8 +81,10 @@ class Unit:
         if not records:
             raise UnitError(f"run {run}: append needs at least one record")
         body = pack(records)
-        prefix = keys.one(run)
+        if not 0 <= run <= keys.NUMBER_MAX:
+            keys.one(run)
         if len(body) > payloads.INLINE_MAX:
+            prefix = keys.one(run)
             large: dict[bytes, bytes] = {}
             slim = payloads.take_out(records, large)
             if large:

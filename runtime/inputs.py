@@ -164,13 +164,10 @@ def step(
     return ["step", pid, now, recorded, inputs, length, size]
 
 
-def live_step(
-    pid: str, now: int, inputs: Sequence[Input], length: int, size: int
-) -> Input | Packed:
-    """The same for a step that is live, in the fixed layout where that can hold it."""
-    if len(inputs) != 1 or inputs[0][0] != "answer":
-        return step(pid, now, None, inputs, length, size)
-    _, _, seq, ok, value = inputs[0]
+def answered(
+    pid: str, now: int, seq: int, ok: bool, value: bytes, length: int, size: int
+) -> Packed:
+    """A step of a durable slot that is live, and takes one answer."""
     raw = pid.encode(errors="surrogateescape")
     head = _ANSWERED_HEAD.pack(_ANSWERED, ok, seq, now, length, size, len(raw))
     return b"".join((head, raw, _LENGTH.pack(len(value)), value))

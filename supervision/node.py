@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import logging
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pykka
 
@@ -37,6 +35,7 @@ from runtime.config.problems import ConfigurationError, Problem
 from runtime.errors import Kind, PerdureError
 from runtime.ids import is_pid
 from runtime.routing.router import Router
+from supervision import interpreter
 from supervision.build import Parts, build_services
 from supervision.control.operations import Operations
 from supervision.control.server import ControlServer
@@ -55,13 +54,6 @@ from supervision.state import State
 from supervision.supervisor import Progress, Supervisor
 
 logger = logging.getLogger(__name__)
-
-#: At CPython's default of 5 ms, one busy Python thread makes every crossing into Lua wait that
-#: long; at this the 99th percentile is 0.4 ms (design.md).
-SWITCH_INTERVAL: Final = 0.0002
-#: How many more objects there may be before the young ones are looked through for cycles. Work in
-#: flight makes none, but at CPython's default of 700 the looking takes 4 % of a workflow's time.
-YOUNG_OBJECTS: Final = 10_000
 
 
 class Node:
@@ -200,10 +192,7 @@ class Node:
         Comes back when all are up or have failed (those are tried again, by their policy), or when
         another thread stops the node. Raises PerdureError UNAVAILABLE when it was stopped before.
         """
-        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
-        young, *older = gc.get_threshold()
-        if young:  # 0: whoever embeds the node collects by hand
-            gc.set_threshold(max(young, YOUNG_OBJECTS), *older)
+        interpreter.tune()
         with self._turning:
             if self._stopped:
                 raise PerdureError(Kind.UNAVAILABLE, "the node was stopped: make a new one")

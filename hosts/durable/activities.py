@@ -78,7 +78,8 @@ class Activities:
             return
         try:
             options = self._options(activity)
-            check_id(execution, seq, options)
+            if options.id is not None:
+                check_id(execution, seq, options.id)
         except PerdureError as error:
             self._result(key, False, encode(error))
             return
@@ -166,10 +167,11 @@ class Activities:
         inherited = activity_context(
             context, f"{execution.row.run_id}/{seq}", activity.attempt, activity.details, options.id
         )
-        left = self._left(activity, options)
+        left = None if options.schedule_to_close is None else self._left(activity, options)
         patient = options.wait_for_cancellation
         faults.point(ATTEMPT_BEFORE)
-        if self._is_inline(target):
+        definition = self._deployed.definitions.get(target)
+        if definition is not None and definition.inline:
             # It begins at once, and beats by itself.
             timeout = options.start_to_close
             if left is not None:
@@ -194,10 +196,6 @@ class Activities:
             lambda details: self._beaten(key, attempt, details),
             patient=patient,
         )
-
-    def _is_inline(self, target: str) -> bool:
-        definition = self._deployed.definitions.get(target)
-        return definition is not None and definition.inline
 
     def _options(self, activity: Activity) -> ActivityOptions:
         _, _, target, _, raw, _ = activity.record

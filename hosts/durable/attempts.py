@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from hosts.activity_options import ActivityOptions, option
+from hosts.activity_options import option
 from hosts.calls import Cancel
 from hosts.durable.execution import Execution
 from hosts.durable.records import Record
@@ -44,16 +44,14 @@ class Attempt:
         self.unwritten = False
 
 
-def check_id(execution: Execution, seq: int, options: ActivityOptions) -> None:
+def check_id(execution: Execution, seq: int, own_id: str) -> None:
     """Raises PerdureError ALREADY_EXISTS when an earlier activity that is pending has the id."""
-    if options.id is None:
-        return
     for other, activity in execution.activities.items():
         raw = activity.record[4]
         if other < seq and raw is not None:
             given = decode(raw)
-            if isinstance(given, dict) and option(given, "activity.id") == options.id:
-                text = f'activity.id "{options.id}" is that of activity {other}, which is pending'
+            if isinstance(given, dict) and option(given, "activity.id") == own_id:
+                text = f'activity.id "{own_id}" is that of activity {other}, which is pending'
                 raise PerdureError(Kind.ALREADY_EXISTS, text, False)
 
 

@@ -81,13 +81,12 @@ class Endings:
         except JournalError:  # it cannot be read: what is there will be seen when it can
             return True
 
-    def parked_by(self, execution: Execution, commands: list[c.Command]) -> str | None:
-        """The failure in a step that parks its run (`on_error: suspend`), or None."""
-        last = commands[-1] if commands else None
-        if not isinstance(last, c.Ended) or last.ok:
+    def parked_by(self, execution: Execution, end: c.Ended) -> str | None:
+        """The failure that parks a run (`on_error: suspend`), or None."""
+        if end.ok:
             return None
         on_error = self._shard.parts.option(execution.row.entry, "on_error")
-        return str(decode(last.value)) if on_error == "suspend" else None
+        return str(decode(end.value)) if on_error == "suspend" else None
 
     def end(
         self,

@@ -124,7 +124,7 @@ class Flights:
                 yield flight, error
 
     def _deal_with(self, flights: Iterable[Flight], error: Exception | None) -> None:
-        self._arrived.extend((flight, error) for flight in flights)
+        self._arrived.extend([(flight, error) for flight in flights])
         while self._arrived:
             self.settled += 1
             self._settle(*self._arrived.popleft())

@@ -92,11 +92,15 @@ def live_step(execution: Execution) -> Input | Packed:
     """The step that takes what a run has not consumed."""
     consumed = execution.waiting + execution.fresh
     pid, now, length, size = execution.pid, execution.now, execution.length, execution.size
-    if consumed[0][0] == "started" and len(consumed) == 1:
-        _, _, entry, args, options = start_input(pid, execution.definition, consumed[0][1])
-        if options.keys().isdisjoint(_RARE):
-            return inputs.begin(pid, now, entry, args, options, length, size)
-    return inputs.live_step(pid, now, _machine_inputs(execution, consumed), length, size)
+    if len(consumed) == 1:
+        answer = answer_of(consumed[0])
+        if answer is not None:
+            return inputs.answered(pid, now, *answer, length, size)
+        if consumed[0][0] == "started":
+            _, _, entry, args, options = start_input(pid, execution.definition, consumed[0][1])
+            if options.keys().isdisjoint(_RARE):
+                return inputs.begin(pid, now, entry, args, options, length, size)
+    return inputs.step(pid, now, None, _machine_inputs(execution, consumed), length, size)
 
 
 def step_inputs(execution: Execution, steps: Sequence[Step]) -> list[Input | Packed]:

@@ -174,7 +174,7 @@ class Shard(VmWorker):
     def _take_touched(self) -> list[Execution]:
         """What is to be stepped now, on the code of now."""
         touched, self._touched = list(self._touched.values()), {}
-        if any(execution.stale for execution in touched):
+        if [execution for execution in touched if execution.stale]:
             touched = [self.runs.current(execution) for execution in touched]
             # Waiting for the disk may have cost runs, when it would not take them.
             touched = [execution for execution in touched if self.runs.holds(execution)]
@@ -279,10 +279,11 @@ class Shard(VmWorker):
         starting = execution.starting
         row = None if starting else execution.row
         page: list[Record] = list(fresh)
-        problem = self.endings.parked_by(execution, commands)
-        if problem is not None:
-            # The step is as if it had not been: code that does better gets the same inputs.
-            self.runs.park(execution, problem, unit)
+        if commands and type(commands[-1]) is c.Ended:
+            problem = self.endings.parked_by(execution, commands[-1])
+            if problem is not None:
+                # The step is as if it had not been: code that does better gets the same inputs.
+                self.runs.park(execution, problem, unit)
         effects = execution.effects
         if starting:
             self.beginnings.index(execution, unit)
@@ -317,7 +318,8 @@ class Shard(VmWorker):
             unit.append(run, page)
         flight = Flight(run, execution.acks, effects, fresh, execution, commands)
         execution.taken()
-        self.submit(unit, flight)
+        self.flights.add(unit, flight)
+        execution.used = self.flights.sent
 
     def _set_attributes(self, execution: Execution, command: c.Attributes, unit: Unit) -> None:
         """Search attributes and memo go into the run's row, and the index."""
