@@ -16,8 +16,9 @@ from hosts.durable.records import Record, Step, Steps, record_of
 from runtime.commands import Place
 from runtime.lua.machine import Machine
 
-#: What is replayed in one crossing at most: steps, and bytes of payloads.
-_STEPS: Final = 500
+#: What is replayed in one crossing at most: steps, and bytes of payloads. With more steps their
+#: records outgrow the processor's cache, and outlive a young collection of garbage.
+_STEPS: Final = 100
 _BYTES: Final = 1 << 20
 
 

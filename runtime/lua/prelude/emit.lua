@@ -72,9 +72,11 @@ function S.send_off(pid, record)
 end
 
 local CALL <const> = H[7] .. O.call
+local caller, caller_bytes -- PID of the last call: a replay makes many of one run
 
 function S.emit_call(pid, seq, target, args, options, context)
-  add(CALL .. str(pid) .. int(seq) .. str(target) .. bin(args) .. optional_bin(options) .. optional_bin(context))
+  if pid ~= caller then caller, caller_bytes = pid, str(pid) end
+  add(CALL .. caller_bytes .. int(seq) .. str(target) .. bin(args) .. optional_bin(options) .. optional_bin(context))
 end
 
 function S.emit_result(number, ok, value)
