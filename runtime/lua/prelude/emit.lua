@@ -39,7 +39,7 @@ local function optional_bin(bytes) return bytes and bin(bytes) or NIL end
 local function optional_str(text) return text and str(text) or NIL end
 
 local H = {}
-for n = 2, 12 do H[n] = header(n) end
+for n = 0, 12 do H[n] = header(n) end
 local O = {}
 for op in ("parcel call cancel_call timer cancel_timer result send spawn control name ask tell value attributes log signal answer ended place dead_letter upgrade"):gmatch("%S+") do
   O[op] = str(op)
@@ -123,7 +123,7 @@ end
 
 -- A command of n items and messages: nil, or a list of {topic, args, from}.
 local function add_with_messages(n, command, messages)
-  messages = messages or {}
+  if not messages then return add(H[n + 1] .. command .. H[0]) end
   local list = { H[n + 1] .. command, header(#messages) }
   for i = 1, #messages do
     local message = messages[i]
