@@ -230,6 +230,7 @@ def _temporal_worker(entry: Entry, parts: Parts) -> Service:
         limits["memory"],
         limits["activities"],
         data["heartbeat_timeout"],
+        data["task_timeout"],
         retry_policy(_in_ms(policy)) if policy else ONCE,
         data["worker_options"],
     )

@@ -21,6 +21,7 @@ from tests.temporal_lab import DevServer, on_server
 #: What a worker leaves behind is noticed in a second, so that the tests need not wait longer.
 SOON = [
     "heartbeat_timeout=1s",
+    "task_timeout=5s",
     "worker_options.sticky_schedule_to_start_timeout=1s",
 ]
 

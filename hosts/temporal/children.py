@@ -114,7 +114,7 @@ class Children:
         except PerdureError as error:
             run.refuse(command.seq, error)
             return
-        arguments = start.rules(options, search)
+        arguments = start.rules(options, search, run.parts.task_timeout)
         if options.conflict == "terminate_existing":
             arguments["id_reuse_policy"] = WorkflowIDReusePolicy.TERMINATE_IF_RUNNING
         try:

@@ -70,7 +70,7 @@ class TemporalClient:
         threading.Thread(target=_run, args=(loop,), name=f"perdure-{self.id}", daemon=True).start()
         self._loop = loop
         try:
-            self._client = self.submit(self._connect()).result()
+            self._client = self.submit(self._begin()).result()
         except PerdureError:
             self.stop()
             raise
@@ -101,7 +101,16 @@ class TemporalClient:
         coroutine.close()
         raise PerdureError(Kind.UNAVAILABLE, f"{self.id} is not running", True)
 
-    async def _connect(self) -> Client:
+    async def _begin(self) -> Client:
+        client, health = await self.connect(), self._data["health_check"]
+        if health["enabled"]:
+            watch = self._server.watch(client, health["interval"] / 1e9)
+            self._watching = asyncio.get_running_loop().create_task(watch)
+        return client
+
+    async def connect(self) -> Client:
+        """A connection of its own, to a server that answers. Raises PerdureError that says what is
+        wrong. Runs on the loop."""
         seconds = self._data["connection_timeout"] / 1e9
         try:
             async with asyncio.timeout(seconds):
@@ -119,11 +128,7 @@ class TemporalClient:
         except TimeoutError:
             raise self._server.failed(f"does not answer within {seconds:g}s") from None
         except (RuntimeError, ValueError, OSError) as error:
-            raise self._server.failed(f"cannot be reached: {error}") from None
-        health = self._data["health_check"]
-        if health["enabled"]:
-            watch = self._server.watch(client, health["interval"] / 1e9)
-            self._watching = asyncio.get_running_loop().create_task(watch)
+            raise self._server.failed(f"cannot be reached: {said(error)}") from None
         return client
 
     def _api_key(self) -> str | None:
@@ -204,6 +209,11 @@ class TemporalClient:
             text = f"search attribute {name}: the Temporal server: {error.message}"
             raise PerdureError(Kind.INVALID, text, False) from None
         self._attributes[name] = kind
+
+
+def said(error: BaseException) -> str:
+    """What an error of the SDK says: without what the machine adds to it in other lines."""
+    return str(error).partition("\n")[0]
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:

@@ -43,6 +43,7 @@ from hosts.temporal.payloads import (
     raw_args,
     value_of,
 )
+from hosts.temporal.rebuilding import Rebuilding
 from hosts.temporal.schedule import outcome_of, span
 from runtime import commands as c
 from runtime import inputs
@@ -67,6 +68,7 @@ class Execution:
         self.info = workflow.info()
         self.pid = parts.pid(self.info.workflow_id)
         self.headers = self.info.headers
+        self._rebuilding = Rebuilding(self.info)
         self.seed = b""
         self._machine = h.header(self.headers, h.MACHINE) or MACHINE_VERSION
         self._vm = parts.vms.of(self.info.run_id)
@@ -198,6 +200,8 @@ class Execution:
         self._rouse()
 
     def _step(self) -> list[c.Command]:
+        if not workflow.unsafe.is_replaying():
+            self._rebuilding.done()
         consumed, self._inputs = self._inputs, []
         info = self.info
         step = inputs.step(

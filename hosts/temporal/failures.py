@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import (
     ActivityError,
@@ -41,6 +42,7 @@ _TIMEOUTS: Final = {
     TimeoutType.SCHEDULE_TO_CLOSE: "schedule_to_close_timeout",
     TimeoutType.HEARTBEAT: "heartbeat_timeout",
 }
+_AWAY: Final = (Kind.UNAVAILABLE, True)
 _STATUSES: Final = {
     RPCStatusCode.NOT_FOUND: (Kind.NOT_FOUND, None),
     RPCStatusCode.ALREADY_EXISTS: (Kind.ALREADY_EXISTS, None),
@@ -75,6 +77,17 @@ def failure(error: PerdureError, *, final: bool = False) -> ApplicationError:
     )
 
 
+def is_gone(failed: RPCError) -> bool:
+    """Whether the server says that there is no such workflow; that it has no such namespace is
+    another matter."""
+    return failed.status == RPCStatusCode.NOT_FOUND and not _lacks_namespace(failed)
+
+
+def _lacks_namespace(failed: RPCError) -> bool:
+    details = failed.grpc_status.details
+    return any(each.Is(NamespaceNotFoundFailure.DESCRIPTOR) for each in details)
+
+
 def error_of(failed: BaseException) -> PerdureError:
     """What a failure says, as an error of ours."""
     if isinstance(failed, PerdureError):
@@ -102,7 +115,9 @@ def error_of(failed: BaseException) -> PerdureError:
         text = f"workflow {failed.workflow_id} is running, or has run before"
         return PerdureError(Kind.ALREADY_EXISTS, text)
     if isinstance(failed, RPCError):
-        kind, retryable = _STATUSES.get(failed.status, (Kind.UNAVAILABLE, True))
+        kind, retryable = _STATUSES.get(failed.status, _AWAY)
+        if _lacks_namespace(failed):
+            kind, retryable = _AWAY
         return PerdureError(kind, f"the Temporal server: {failed.message}", retryable)
     if isinstance(failed, ServerError):
         return PerdureError(Kind.INTERNAL, f"the Temporal server: {failed.message}")

@@ -22,6 +22,8 @@ class Parts:
 
     Attributes:
         prefix: before the names of task queues, as the client says.
+        task_timeout: nanoseconds that a step, and the replay before it, may take, of runs that do
+            not say.
         heartbeat: after so many nanoseconds without a sign of its worker an activity is lost.
         queue_of: the task queue of what a spawn names as its host, where that is a worker on the
             same client; else None.
@@ -36,6 +38,7 @@ class Parts:
     vms: RunVms
     retry_policy: RetryPolicy
     heartbeat: int
+    task_timeout: int
     queue_of: Callable[[str], str | None]
     log_failure: Callable[[Ended], None]
 

@@ -14,14 +14,14 @@ from temporalio.client import (
 )
 from temporalio.common import RawValue, WorkflowIDConflictPolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from hosts.exits import exit_event
 from hosts.start_options import StartOptions
 from hosts.temporal import headers as h
 from hosts.temporal import start
 from hosts.temporal.connection import TemporalClient
-from hosts.temporal.failures import error_of
+from hosts.temporal.failures import error_of, is_gone
 from hosts.temporal.lanes import Lanes
 from hosts.temporal.parts import Parts
 from hosts.temporal.payloads import check_size, check_together, encoded, raw, raw_args
@@ -69,7 +69,7 @@ class Runs:
         try:
             return await self._handle(workflow_id).describe()  # type: ignore[no-any-return]
         except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
+            if is_gone(error):
                 return None
             raise
 
@@ -84,7 +84,7 @@ class Runs:
         queue = self._queue
         if options.task_queue is not None:
             queue = self._parts.prefix + options.task_queue
-        arguments = start.rules(options, fit)
+        arguments = start.rules(options, fit, self._parts.task_timeout)
         if request.key is not None and options.workflow_id is None and request.name is None:
             arguments["id_reuse_policy"] = start.REJECT
         elif request.key is not None:
@@ -159,7 +159,7 @@ class Runs:
         try:
             return await self.signal(workflow_id, topic, values, sender, key)
         except RPCError as error:
-            if error.status != RPCStatusCode.NOT_FOUND:
+            if not is_gone(error):
                 raise
             self._parts.router.dead_letters.add(pid, topic, sender)
             raise self._gone(pid) from None
@@ -233,7 +233,7 @@ class Runs:
                     await self.signal(workflow_id, CANCEL, [], sender)
                 await handle.cancel(reason=reason or "")
         except RPCError as error:
-            if error.status != RPCStatusCode.NOT_FOUND:
+            if not is_gone(error):
                 raise
             raise self._gone(pid) from None
         return encode(True)
@@ -268,7 +268,7 @@ class Runs:
             try:
                 return await self._ended(workflow_id, run_id)
             except RPCError as error:
-                if error.status == RPCStatusCode.NOT_FOUND:
+                if is_gone(error):
                     return False, self._gone(self._parts.pid(workflow_id))
                 if not error_of(error).retryable:
                     return False, error_of(error)

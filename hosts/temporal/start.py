@@ -110,14 +110,15 @@ def source_of(compressed: bytes) -> bytes:
     return blob
 
 
-def rules(options: StartOptions, search: Fitted) -> dict[str, Any]:
-    """The arguments of a start, of a child's too, that its options stand for."""
+def rules(options: StartOptions, search: Fitted, task_timeout: int) -> dict[str, Any]:
+    """The arguments of a start, of a child's too, that its options stand for; with a task timeout
+    (ns) for those that have none."""
     given = options.rules
     retry = given.retry
     return {
         "execution_timeout": span(options.execution_timeout),
         "run_timeout": span(given.run_timeout),
-        "task_timeout": span(given.task_timeout),
+        "task_timeout": span(given.task_timeout or task_timeout),
         # One attempt is what the server makes of none.
         "retry_policy": None
         if retry is None or retry.maximum_attempts == 1

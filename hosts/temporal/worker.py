@@ -27,7 +27,7 @@ from hosts.deployed import Deployed
 from hosts.effects import log_failure
 from hosts.start_options import start_options
 from hosts.temporal.activity import activity_of
-from hosts.temporal.connection import TemporalClient
+from hosts.temporal.connection import TemporalClient, said
 from hosts.temporal.failures import error_of
 from hosts.temporal.lanes import Lanes
 from hosts.temporal.parts import Parts
@@ -66,6 +66,7 @@ class Settings(NamedTuple):
         workers: VMs, and the threads that step runs in them.
         activities: at the same time.
         heartbeat: ns after which an activity whose worker gives no sign is lost.
+        task_timeout: ns that a step, and the replay before it, may take, of runs that do not say.
         options: `worker_options`.
     """
 
@@ -75,6 +76,7 @@ class Settings(NamedTuple):
     memory: int
     activities: int
     heartbeat: int
+    task_timeout: int
     retry_policy: RetryPolicy
     options: Mapping[str, Any]
 
@@ -146,7 +148,8 @@ class TemporalWorker:
         settings = self._settings
         parts = Parts(
             self.id, connection.prefix, self._router, self._calls, self._deployed,
-            self._requests, vms, settings.retry_policy, settings.heartbeat, self.queue_of,
+            self._requests, vms, settings.retry_policy, settings.heartbeat,
+            settings.task_timeout, self.queue_of,
             lambda ended: log_failure(ended, self._throttle),
         )  # fmt: skip
         given: dict[str, Any] = {
@@ -157,8 +160,9 @@ class TemporalWorker:
         queue = self._queue_on(connection)
         lanes = Lanes(self.id, connection, self._router)
         runs = Runs(parts, connection, queue, lanes, self._timers.clock)
+        # The SDK takes no second worker of a queue on a connection, not even for one that failed.
         worker = Worker(
-            connection.opened(),
+            await connection.connect(),
             task_queue=queue,
             workflows=[Run],
             activities=[activity_of(parts, connection, runs)],
@@ -180,7 +184,7 @@ class TemporalWorker:
         self._router.detach(self)
         self._open.lanes.close()
         self._open = None
-        text = f"{self.id}: the worker cannot go on: {error.__cause__ or error}"
+        text = f"{self.id}: the worker cannot go on: {said(error.__cause__ or error)}"
         failed = PerdureError(Kind.UNAVAILABLE, text, True)
         threading.Thread(target=self._on_exit, args=(failed,), daemon=True).start()
 

@@ -305,6 +305,12 @@ KINDS: Final[Mapping[str, EntryKind]] = {
                     "10s",
                     "on a temporal.client: an activity whose worker is silent for so long is lost",
                 ),
+                "task_timeout": Field(
+                    Duration(positive=True),
+                    "30s",
+                    "on a temporal.client: in which a run has to be replayed and stepped, and after"
+                    " which another worker takes a step of one that is lost",
+                ),
                 "worker_options": Field(
                     WORKER_OPTIONS_RECORD, {}, "on a temporal.client: of the SDK's worker"
                 ),
