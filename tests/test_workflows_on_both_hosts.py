@@ -162,6 +162,15 @@ ENTRIES: Final[dict[str, dict[str, Any]]] = {
         local case = channel.select{process.inbox():case_receive(), process.events():case_receive()}
         return case.channel == process.inbox() and case.value:payload():data() or case.value.kind
     """),
+    **{
+        f"says_{name}": lua("workflow", """
+            local said, inbox = "old", process.inbox()
+            local first = inbox:receive():payload():data()
+            funcs.call("app:count", ...)
+            return {said, first, inbox:receive():payload():data(), ...}
+        """, versioning="latest" if name == "latest" else "pinned")
+        for name in ("pinned", "latest", "turned")
+    },
     "goes_on": lua("workflow", """
         local n, policy, id = ...
         if n == 0 then
@@ -415,11 +424,8 @@ def test_a_run_that_was_cancelled_is_the_last(node: Node, rule: str) -> None:
         for name, (kind, asked, _) in ends.items()
     }
     for name, (_, asked, expected) in ends.items():
-        if rule == "cron":
-            steps = lambda name=name: [  # noqa: E731
-                each["type"] for each in operations.history(node, f"{rule}-{name}")
-            ]
-            eventually(lambda steps=steps: "step" in steps())  # type: ignore[misc]
+        if rule == "cron":  # its time to begin has come
+            eventually(lambda pid=pids[name]: "step" in types_of(node, pid))  # type: ignore[misc]
         if asked:
             node.cancel(pids[name])
 
@@ -485,6 +491,32 @@ def test_a_run_that_goes_on_as_new_hears_of_its_children(node: Node, policy: str
         eventually(lambda: told() == ["open", "continued", "continued"])
         node.send(child, "end", "well")
     assert node.result(pid, PATIENCE) == ["pid.exit", child, expected or "well"]
+
+
+def test_what_is_deployed_is_taken_up_by_runs_that_want_it(node: Node) -> None:
+    """At their next step, by a replay; the others end on the code that they began with."""
+    names = ("pinned", "latest", "turned")
+    pids = {name: start(node, f"says_{name}", name) for name in names}
+    for pid in pids.values():
+        node.send(pid, "n", 1)
+        # It is in memory, and has called what it calls before it waits again.
+        eventually(lambda pid=pid: "activity_completed" in types_of(node, pid))  # type: ignore[misc]
+    changes = node.registry.changes()
+    for name in names:
+        written = node.registry.get(f"app:says_{name}").written
+        source = written["source"].replace('"old"', '"new"')
+        versioning = "pinned" if name == "pinned" else "latest"
+        data = {**written, "source": source, "versioning": versioning}
+        changes.update({"id": f"app:says_{name}", "data": data})
+    node.registry.apply(changes)
+    for name, pid in pids.items():
+        node.send(pid, "n", 2)
+        said = "old" if name == "pinned" else "new"
+        assert node.result(pid, PATIENCE) == [said, 1, 2, name], name
+
+
+def types_of(node: Node, pid: str) -> list[str]:
+    return [each["type"] for each in operations.history(node, pid)]
 
 
 def called(node: Node, target: str, *args: Any, **options: Any) -> Any:

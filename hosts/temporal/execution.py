@@ -146,7 +146,7 @@ class Execution:
         self._inputs.insert(0, self._start(definition, encoded_args(args)))
         if self.info.attempt == 1:
             self.children.inherit(h.header(self.headers, h.CHILDREN) or ())
-        self._vm.begin(self.pid, self.info.run_id)
+        self._vm.begin(self.pid, self.info.run_id, self.info.workflow_type)
         try:
             while self._end is None:
                 await self._wait(lambda: bool(self._inputs or self._released))
@@ -260,7 +260,7 @@ class Execution:
             await self._wait(begun.done)
             seed, self._machine, source = begun.result()
         self.seed = hmac.digest(seed, self.info.run_id.encode(), "sha256")
-        if source is None:
+        if source is None or parts.is_latest(entry):
             self._check_deployed()
             return entry
         try:

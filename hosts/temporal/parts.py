@@ -51,6 +51,10 @@ class Parts:
         registry = self.deployed.registry
         return registry.get(entry).data[name] if entry in registry else None
 
+    def is_latest(self, entry: str) -> bool:
+        """Whether runs of an entry take new code by themselves."""
+        return bool(self.option(entry, "versioning") == "latest")
+
     def retry_of(self, target: str) -> Any:
         """`meta.options.retry` of a function's entry, or None."""
         registry = self.deployed.registry
@@ -66,6 +70,6 @@ class Parts:
         """The source that a new run of `entry` is pinned to; None for one that takes what is
         deployed, and where it is not deployed."""
         definitions = self.deployed.definitions
-        if entry not in definitions or self.option(entry, "versioning") == "latest":
+        if entry not in definitions or self.is_latest(entry):
             return None
         return Bundle(entry, definitions)

@@ -12,6 +12,7 @@ import logging
 import threading
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from hosts import sources
 from runtime.commands import Command
@@ -26,45 +27,64 @@ class RunLostError(Exception):
     """A run is not in its VM any more: it is to be rebuilt from its history."""
 
 
+class InMemory(NamedTuple):
+    """A run in a VM."""
+
+    run_id: str
+    entry: str
+
+
 class RunVm:
     """A VM that steps runs; safe to call from any thread.
 
     Args:
         make: makes its machine, with the definitions of now.
+        renewed: told of the runs in memory, run id and entry of each, when the definitions are
+            others.
     """
 
-    def __init__(self, name: str, make: Callable[[], Machine], router: Router) -> None:
+    def __init__(
+        self,
+        name: str,
+        make: Callable[[], Machine],
+        router: Router,
+        renewed: Callable[[Sequence[InMemory]], None] = lambda runs: None,
+    ) -> None:
         self.name = name
         self._make = make
         self._router = router
+        self._renewed = renewed
         self._lock = threading.Lock()
         self._machine = make()
-        #: PID -> run id of the run that is in the VM under it.
-        self._runs: dict[str, str] = {}
+        #: By PID.
+        self._runs: dict[str, InMemory] = {}
         self._pinned: set[str] = set()
 
     def fresh(self, name: str) -> RunVm:
         """A VM of the same kind, without runs and with the definitions of now."""
         return RunVm(name, self._make, self._router)
 
-    def begin(self, pid: str, run_id: str) -> None:
-        """A run comes into memory; another of the same workflow id leaves it."""
+    def begin(self, pid: str, run_id: str, entry: str) -> None:
+        """A run of an entry comes into memory; another of the same workflow id leaves it."""
         with self._lock:
             if pid in self._runs:
                 self._machine.step([drop(pid)], 0)
-            self._runs[pid] = run_id
+            self._runs[pid] = InMemory(run_id, entry)
 
     def end(self, pid: str, run_id: str) -> None:
         """A run leaves memory."""
         with self._lock:
-            if self._runs.get(pid) == run_id:
+            if self._has(pid, run_id):
                 del self._runs[pid]
                 self._machine.step([drop(pid)], 0)
+
+    def _has(self, pid: str, run_id: str) -> bool:
+        return pid in self._runs and self._runs[pid].run_id == run_id
 
     def step(self, pid: str, run_id: str, batch: Sequence[Input]) -> list[Command]:
         """Step a run; its commands. Raises RunLostError."""
         with self._lock:
-            if self._runs.get(pid) != run_id:
+            if not self._has(pid, run_id):
                 raise RunLostError(f"{pid} is not in memory any more: it is replayed")
             try:
                 return self._machine.step(batch)[1]
@@ -95,6 +115,8 @@ class RunVm:
         """Run what starts from now on by new definitions, and answer."""
         with self._lock:
             self._machine.define(changed, gone)
+            runs = list(self._runs.values())
+        self._renewed(runs)
         self._router.answer(reply)
 
 

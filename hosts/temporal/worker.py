@@ -10,7 +10,7 @@ import asyncio
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -38,7 +38,7 @@ from hosts.temporal.requests import NodeRequests
 from hosts.temporal.runner import RunRunner
 from hosts.temporal.runs import Runs
 from hosts.temporal.start import check_id, check_sizes
-from hosts.temporal.vms import RunVm, RunVms
+from hosts.temporal.vms import InMemory, RunVm, RunVms
 from hosts.temporal.worker_options import arguments
 from hosts.temporal.workflow import PartsInterceptor, Run
 from hosts.throttle import Throttle
@@ -230,7 +230,16 @@ class TemporalWorker:
             machine.define(self._deployed.definitions)
             return machine
 
-        return RunVm(f"{self.id} VM {index}", make, self._router)
+        return RunVm(f"{self.id} VM {index}", make, self._router, self._renewed)
+
+    def _renewed(self, runs: Sequence[InMemory]) -> None:
+        """The definitions are others: runs that are to take new code leave memory, so that their
+        next step is behind a replay on it."""
+        opened = self._open
+        if opened is None:
+            return
+        latest = [each.run_id for each in runs if opened.parts.is_latest(each.entry)]
+        opened.connection.submit(_evicted(opened.worker, latest))
 
     def _queue_on(self, connection: TemporalClient) -> str:
         """Its task queue at the server."""
@@ -333,3 +342,9 @@ async def _shut_down(opened: _Open) -> None:
     if not opened.polling.done():
         await opened.worker.shutdown()
     await asyncio.gather(opened.polling, return_exceptions=True)
+
+
+async def _evicted(worker: Worker, runs: Sequence[str]) -> None:
+    # Only the SDK's core has a way to say so, which its worker keeps to itself.
+    for run_id in runs:
+        worker._bridge_worker.request_workflow_eviction(run_id)
