@@ -72,15 +72,19 @@ def activity_of(parts: Parts, connection: TemporalClient, runs: Runs) -> Functio
         if info.activity_type in own:
             values = [value_of(each.payload) for each in args]
             return raw(encode(await own[info.activity_type](values)))
-        ok, value = await Attempt(parts, info).run(encoded_args(args))
+        try:
+            given = encoded_args(args)
+        except PerdureError as error:
+            raise failure(error, final=True) from None
+        ok, value = await Attempt(parts, info).run(given)
         try:
             check_size(f"the result of {info.activity_type}", value)
         except PerdureError as large:
             raise failure(large, final=True) from None
         if ok:
             return raw(value)
-        error: PerdureError = decode(value)
-        raise failure(error, final=_is_final(info, error))
+        failed: PerdureError = decode(value)
+        raise failure(failed, final=_is_final(info, failed))
 
     return run
 

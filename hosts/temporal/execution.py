@@ -37,11 +37,10 @@ from hosts.temporal.payloads import (
     bound,
     check_size,
     check_together,
-    encoded,
     encoded_args,
+    encoded_message,
     raw,
     raw_args,
-    value_of,
 )
 from hosts.temporal.rebuilding import Rebuilding
 from hosts.temporal.schedule import outcome_of, span
@@ -121,19 +120,26 @@ class Execution:
 
     def take_signal(self, topic: str, args: Sequence[RawValue], sender: str) -> None:
         """A signal: a message, or one of our own kinds of inputs."""
+        message = encoded_message(args)
         if topic == requests.EVENT:
-            self.put(inputs.signal(self.pid, encoded(args[0])))
-        elif topic == requests.CANCEL and args:
-            reason = value_of(args[0].payload)
-            cancel = inputs.control(self.pid, "cancel", sender, reason)
-            if self._cancelled:
-                self.put(cancel)
-            else:
-                self._cancels.append(cancel)  # the first one comes behind the signals
+            for event in decode(message):
+                if isinstance(event, dict) and "kind" in event:
+                    self.put(inputs.signal(self.pid, encode(event)))
         elif topic == requests.CANCEL:
-            self._canceller = sender
+            self._take_cancel(decode(message), sender)
         else:
-            self.put(inputs.message(self.pid, topic, sender, encoded_args(args)))
+            self.put(inputs.message(self.pid, topic, sender, message))
+
+    def _take_cancel(self, reasons: list[Any], sender: str) -> None:
+        if not reasons:
+            self._canceller = sender
+            return
+        reason = reasons[0] if isinstance(reasons[0], str) else None
+        cancel = inputs.control(self.pid, "cancel", sender, reason)
+        if self._cancelled:
+            self.put(cancel)
+        else:
+            self._cancels.append(cancel)  # the first one comes behind the signals
 
     # The run --------------------------------------------------------------------------------------
 
@@ -143,9 +149,12 @@ class Execution:
         delay = h.header(self.headers, h.DELAY)
         if delay and self.info.attempt == 1:
             await self._sleep(delay / 1e9)
-        self._inputs.insert(0, self._start(definition, encoded_args(args)))
-        if self.info.attempt == 1:
-            self.children.inherit(h.header(self.headers, h.CHILDREN) or ())
+        try:
+            self._inputs.insert(0, self._start(definition, encoded_args(args)))
+            if self.info.attempt == 1:
+                self.children.inherit(h.header(self.headers, h.CHILDREN) or ())
+        except PerdureError as error:
+            raise failure(error, final=True) from None
         self._vm.begin(self.pid, self.info.run_id, self.info.workflow_type)
         try:
             while self._end is None:
@@ -259,7 +268,7 @@ class Execution:
             begun.add_done_callback(lambda _: self._rouse())
             await self._wait(begun.done)
             seed, self._machine, source = begun.result()
-        self.seed = hmac.digest(seed, self.info.run_id.encode(), "sha256")
+        self.seed = hmac.digest(seed, self.info.original_execution_run_id.encode(), "sha256")
         if source is None or parts.is_latest(entry):
             self._check_deployed()
             return entry

@@ -12,6 +12,7 @@ from temporalio import client, worker, workflow
 from temporalio.api.common.v1 import Payload
 
 from hosts.temporal.payloads import payload_of, value_of
+from runtime.errors import PerdureError
 
 #: Values that are inherited, a map.
 CONTEXT: Final = "perdure-context"
@@ -113,8 +114,12 @@ class _ToWorkflow(worker.WorkflowInboundInterceptor):
         super().init(_FromWorkflow(outbound))
 
     async def handle_signal(self, input: worker.HandleSignalInput) -> None:
-        sender = header(input.headers, SENDER)
-        workflow.instance().take_signal(input.signal, input.args[-1], sender or "")
+        try:
+            sender = header(input.headers, SENDER)
+        except PerdureError:
+            sender = ""
+        known = sender if isinstance(sender, str) else ""
+        workflow.instance().take_signal(input.signal, input.args[-1], known)
 
 
 class _FromWorkflow(worker.WorkflowOutboundInterceptor):

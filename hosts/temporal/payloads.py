@@ -20,6 +20,7 @@ from temporalio.converter import (
     DataConverter,
     EncodingPayloadConverter,
     JSONPlainPayloadConverter,
+    JSONProtoPayloadConverter,
 )
 
 from runtime.codec import decode, decode_args, encode, encode_args
@@ -86,6 +87,7 @@ class Payloads(CompositePayloadConverter):
         super().__init__(
             BinaryNullPayloadConverter(),
             BinaryPlainPayloadConverter(),
+            JSONProtoPayloadConverter(),  # what the SDK itself answers to queries
             _Json(),
             _Encoded(),
         )
@@ -102,7 +104,7 @@ def payload_of(value: Any) -> Payload:
 
 
 def value_of(payload: Payload) -> Any:
-    """The value of a payload. Raises PerdureError INVALID for an encoding that is not known."""
+    """The value of a payload. Raises PerdureError INVALID for one that cannot be read."""
     encoding = payload.metadata.get("encoding", b"").decode(errors="replace")
     known = "json/plain" if encoding.startswith("json/") else encoding
     try:
@@ -110,7 +112,11 @@ def value_of(payload: Payload) -> Any:
     except KeyError:
         text = f'a payload has the encoding "{encoding}", which is not read here: send JSON'
         raise PerdureError(Kind.INVALID, text) from None
-    return converter.from_payload(payload)
+    try:
+        return converter.from_payload(payload)
+    except (ValueError, RuntimeError) as error:
+        text = f'a payload is not what its encoding "{encoding}" says: {error.__cause__ or error}'
+        raise PerdureError(Kind.INVALID, text) from None
 
 
 def raw(data: bytes) -> RawValue:
@@ -135,6 +141,19 @@ def raw_args(args: bytes) -> list[RawValue]:
 def encoded_args(values: Sequence[RawValue]) -> bytes:
     """The encoded arguments of payloads; errors as for `encoded`."""
     return encode_args(value_of(each.payload) for each in values)
+
+
+def encoded_message(values: Sequence[RawValue]) -> bytes:
+    """The encoded arguments of a message; in place of one that cannot be read stands an error, as
+    who has sent it does not wait for an answer."""
+    return encode_args(map(_read, values))
+
+
+def _read(value: RawValue) -> Any:
+    try:
+        return decode(encoded(value))
+    except PerdureError as error:
+        return error
 
 
 def bound(data: bytes) -> int:

@@ -277,7 +277,7 @@ class Runs:
     async def _ended(self, workflow_id: str, run_id: str) -> tuple[bool, Any]:
         try:
             return True, decode(encoded(await self._handle(workflow_id, run_id).result()))
-        except WorkflowFailureError as failed:
+        except (WorkflowFailureError, PerdureError) as failed:
             return False, error_of(failed)
 
     def _watch(self, workflow_id: str, watcher: str, *, linked: bool) -> None:

@@ -1,0 +1,162 @@
+"""What clients that know nothing of us send to a run: it hurts no run, and is told by name."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Final, NamedTuple, TypeVar
+
+import pytest
+from temporalio.api.common.v1 import Payload, WorkflowExecution
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
+
+from supervision.node import Node
+from tests.conformance_lab import lua
+from tests.process_lab import write_app
+from tests.temporal_lab import DevServer, on_server
+
+T = TypeVar("T")
+
+ENTRIES: Final[dict[str, dict[str, Any]]] = {
+    "journal": {"kind": "journal.lmdb", "path": "j"},
+    "worker": {"kind": "temporal.worker", "client": "app:journal", "workers": 1},
+    "echo": lua("workflow", "return ..."),
+    "collects": lua("workflow", """
+        local got, inbox = {}, process.inbox()
+        while true do
+          local m = inbox:receive()
+          if m:topic() == "go" then return got end
+          local value = m:payload() and m:payload():data()
+          got[#got + 1] = {m:topic(), m:from(), type(value) == "userdata" and value:kind() or value}
+        end
+    """),
+    "draws": lua("workflow", """
+        local drawn = uuid.v4()
+        local same = funcs.call("app:same", drawn)
+        process.inbox():receive()
+        return drawn == same
+    """),
+    "same": {"kind": "function.lua", "source": "return ..."},
+}  # fmt: skip
+
+
+class Site(NamedTuple):
+    """A node with a worker, and where clients find it."""
+
+    server: DevServer
+    queue: str
+
+    def ask(self, work: Callable[[Client], Awaitable[T]]) -> T:
+        """Something that a foreign client does."""
+
+        async def connected() -> T:
+            return await asyncio.wait_for(work(await Client.connect(self.server.address)), 30)
+
+        return asyncio.run(connected())
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, temporal_server: DevServer) -> Iterator[Site]:
+    overrides = on_server(temporal_server, "app:journal")
+    app = write_app(tmp_path_factory.mktemp("app"), ENTRIES)
+    with Node.from_path(app, overrides):
+        yield Site(temporal_server, overrides[2].partition("=")[2] + "app:worker")
+
+
+def payload(encoding: str, data: bytes) -> RawValue:
+    return RawValue(Payload(metadata={"encoding": encoding.encode()}, data=data))
+
+
+UNREADABLE = {
+    "binary/encrypted": b"??",
+    "json/plain": b"{",
+    "json/protobuf": b"[" * 150 + b"]" * 150,
+    "json/large": str(2**70).encode(),
+    "json/text": b'"\\ud800"',
+    "binary/perdure": b"\xc1",
+}
+
+
+@pytest.mark.parametrize("encoding", UNREADABLE)
+def test_arguments_that_cannot_be_read_fail_the_run(site: Site, encoding: str) -> None:
+    async def begin(client: Client) -> Any:
+        given = payload(encoding, UNREADABLE[encoding])
+        return await client.execute_workflow(
+            "app:echo", given, id=str(uuid.uuid4()), task_queue=site.queue
+        )
+
+    with pytest.raises(WorkflowFailureError) as failed:
+        site.ask(begin)
+    assert isinstance(failed.value.cause, ApplicationError)
+    assert failed.value.cause.type == "Invalid"
+
+
+@pytest.mark.parametrize("encoding", UNREADABLE)
+def test_a_message_that_cannot_be_read_is_one_with_an_error(site: Site, encoding: str) -> None:
+    async def tell(client: Client) -> Any:
+        workflow_id = str(uuid.uuid4())
+        handle = await client.start_workflow("app:collects", id=workflow_id, task_queue=site.queue)
+        await handle.signal("odd", payload(encoding, UNREADABLE[encoding]))
+        await handle.signal("even", {"n": 2})
+        await handle.signal("go")
+        return await handle.result()
+
+    assert site.ask(tell) == [["odd", "", "Invalid"], ["even", "", {"n": 2}]]
+
+
+@pytest.mark.parametrize("topic", ["@event", "@cancel"])
+@pytest.mark.parametrize("args", [[], [5], [{"no": "kind"}], [payload("binary/x", b"?")]])
+def test_signals_by_our_own_names_are_none_of_ours(site: Site, topic: str, args: list[Any]) -> None:
+    async def tell(client: Client) -> Any:
+        workflow_id = str(uuid.uuid4())
+        handle = await client.start_workflow("app:collects", id=workflow_id, task_queue=site.queue)
+        await handle.signal(topic, args=args)
+        await handle.signal("go")
+        return await handle.result()
+
+    assert site.ask(tell) == []
+
+
+def test_the_queries_that_a_server_makes_for_its_pages(site: Site) -> None:
+    async def ask(client: Client) -> list[Any]:
+        workflow_id = str(uuid.uuid4())
+        handle = await client.start_workflow("app:collects", id=workflow_id, task_queue=site.queue)
+        names = ("__temporal_workflow_metadata", "__stack_trace", "__enhanced_stack_trace")
+        answers = [await handle.query(name) for name in names]
+        await handle.signal("go")
+        await handle.result()
+        return answers
+
+    told = site.ask(ask)
+    assert told[0].definition.type == "app:collects"
+    assert told[1].startswith("Stack for ")
+
+
+def test_a_run_that_is_reset_draws_what_it_has_drawn(site: Site) -> None:
+    async def reset(client: Client) -> Any:
+        workflow_id = str(uuid.uuid4())
+        handle = await client.start_workflow("app:draws", id=workflow_id, task_queue=site.queue)
+        await handle.signal("go")
+        assert await handle.result() is True
+        completed = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
+        steps = [
+            event.event_id
+            async for event in handle.fetch_history_events()
+            if event.event_type == completed
+        ]
+        request = ResetWorkflowExecutionRequest(
+            namespace="default",
+            workflow_execution=WorkflowExecution(workflow_id=workflow_id),
+            reason="again",
+            workflow_task_finish_event_id=steps[-1],
+            request_id=str(uuid.uuid4()),
+        )
+        await client.workflow_service.reset_workflow_execution(request)
+        return await client.get_workflow_handle(workflow_id).result()
+
+    assert site.ask(reset) is True
