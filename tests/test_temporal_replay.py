@@ -6,6 +6,7 @@ That every history replays which any test leaves is shown by `temporal_histories
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 from temporalio.client import Client
 from temporalio.workflow import unsafe
 
-from hosts.temporal.calls import Calls
-from runtime.commands import Call
+from hosts.temporal.execution import Execution
+from runtime.commands import StartTimer
 from runtime.config.loader import load
+from runtime.errors import PerdureError
 from supervision.node import Node
 from tests import temporal_histories
 from tests.process_lab import PATIENCE, function, process, write_app
@@ -116,44 +118,43 @@ def test_a_foreign_run_goes_on_though_its_entry_is_gone(
         assert node.result("{app:worker|orphan}", PATIENCE) == "kept"
 
 
-WAITS = "local m = process.inbox():receive(time.sleep('10ms')) return uuid.v4()"
-OTHER = "funcs.call('app:one_more', 1) " + WAITS
-ENTRIES = {"one_more": function("return (...) + 1")}
-
-
-def left(node: Node, workflow_id: str) -> None:
-    """Leave a run that has ended."""
-    pid = node.spawn("app:flow", "app:worker", options={"workflow.id": workflow_id})
-    node.send(pid, "go")
-    node.result(pid, PATIENCE)
-
-
 def test_the_check_of_the_lab_finds_what_does_not_replay(
     tmp_path: Path, temporal_server: DevServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def forgetful(self: Execution, command: StartTimer) -> None:
+        if not unsafe.is_replaying():
+            sound(self, command)
+
+    sound = Execution._start_timer
     overrides = on_server(temporal_server, "app:journal")
-    other = {**ENTRIES, "flow": workflow(OTHER, versioning="latest")}
-    changed = load(application(tmp_path / "other", **other), overrides)
-    flow = workflow(WAITS, versioning="latest")
-    with Node.from_path(application(tmp_path / "app", flow=flow, **ENTRIES), overrides) as node:
-        left(node, "fits")
-        assert misfits(temporal_server) == {}
-        left(node, "elsewhere")
-        temporal_histories.stepped.clear()
-        assert misfits(temporal_server) == {
-            "elsewhere": "no node of this process has stepped or replayed it"
-        }
-        left(node, "has other code now")
+    code = {
+        "fits": "return uuid.v4()",
+        "elsewhere": "return uuid.v4()",
+        "bug of the host": "time.sleep('10ms') return funcs.call('app:fits', 1)",
+        "other code by now": "return funcs.call('app:one_more', 1)",
+    }
+    entries = {
+        each.replace(" ", "-"): workflow(source, versioning="latest")
+        for each, source in code.items()
+    }
+    entries["one_more"] = function("return (...) + 1")
+    app = application(tmp_path / "app", **entries)
+    entries["other-code-by-now"] = workflow("time.sleep('10ms')", versioning="latest")
+    changed = load(application(tmp_path / "changed", **entries), overrides)
+    with Node.from_path(app, overrides) as node:
+        for each in code:
+            pid = node.spawn(
+                f"app:{each.replace(' ', '-')}", "app:worker", options={"workflow.id": each}
+            )
+            with suppress(PerdureError):
+                node.result(pid, PATIENCE)
+        for run in list(temporal_histories.stepped):
+            if run.workflow_id == "elsewhere":
+                del temporal_histories.stepped[run]
         node.deployed.switch(changed.registry)
-        assert "ondeterminism" in misfits(temporal_server)["has other code now"]
-
-        sound = Calls.call
-
-        def forgetful(self: Calls, command: Call) -> None:
-            if not unsafe.is_replaying():
-                sound(self, command)
-
-        monkeypatch.setattr(Calls, "call", forgetful)
-        left(node, "has a bug of the host")
-        assert "ondeterminism" in misfits(temporal_server)["has a bug of the host"]
-        assert misfits(temporal_server) == {}
+        monkeypatch.setattr(Execution, "_start_timer", forgetful)
+        found = misfits(temporal_server)
+    assert found.keys() == {"elsewhere", "bug of the host", "other code by now"}
+    assert found["elsewhere"] == "no node of this process has stepped or replayed it"
+    assert "ondeterminism" in found["bug of the host"]
+    assert "ondeterminism" in found["other code by now"]
