@@ -151,6 +151,7 @@ def test_pinned_runs_move_to_code_that_fits(tmp_path: Path) -> None:
         assert [(row["workflow_id"], row["moved"]) for row in rows.values()] == [("called", True)]
         code, rows = migrate(app, "called")
         assert (code, rows["called"]["why"]) == (0, "it runs what is deployed")
+        assert migrate(app, "nothing") == (1, {})
     with NodeProcess(app) as live:
         assert live.kinds(called)[-1] == "migrated"
         live.send(called, "last", {"n": 2})

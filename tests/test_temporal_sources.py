@@ -216,7 +216,7 @@ def test_a_run_that_ends_with_an_error_of_kind_canceled_is_cancelled_at_the_serv
     source = """
       local kind, asked = ...
       if asked then process.events():receive() end
-      local details = asked and {b = "\\xff"} or {n = 1}
+      local details = asked and {b = "\\xff"} or {n = 1, text = string.rep("x", 500000)}
       return nil, errors.new{message = "as asked", kind = kind, details = details}
     """
     ends = {
@@ -232,7 +232,7 @@ def test_a_run_that_ends_with_an_error_of_kind_canceled_is_cancelled_at_the_serv
                 node.cancel(pid)
             with pytest.raises(PerdureError, match="as asked") as failed:
                 node.result(pid, PATIENCE)
-            details = {"b": b"\xff"} if asked else {"n": 1}
+            details = {"b": b"\xff"} if asked else {"n": 1, "text": "x" * 500_000}
             assert (failed.value.kind, failed.value.details) == (kind, details)
         worker = node.service("app:worker")
         assert isinstance(worker, TemporalWorker)
@@ -253,7 +253,7 @@ def test_a_run_that_ends_with_an_error_of_kind_canceled_is_cancelled_at_the_serv
         return failed.value.cause.details
 
     own, rest = foreign(temporal_server, told)
-    assert (own, rest["perdure"]["message"]) == ({"n": 1}, "as asked")
+    assert (own["n"], rest["perdure"]["message"]) == (1, "as asked")
 
 
 def test_attributes_and_memo_are_those_of_the_server(

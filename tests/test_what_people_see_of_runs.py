@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from hosts.temporal import reports as temporal_reports
 from hosts.temporal.worker import TemporalWorker
 from runtime.errors import Kind, PerdureError
 from supervision.control import workflows as operations
@@ -143,6 +144,18 @@ def test_a_condition_finds_the_same_runs(found: Node, condition: str, ids: list[
 
     # The server lists what it has begun and ended a moment later.
     eventually(lambda: runs() == ids)
+
+
+def test_a_list_has_as_many_pages_as_it_takes(found: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(temporal_reports, "_PAGE", 2)
+    names = [f"f-{n}" for n in (4, 3, 2, 1, 0)]
+
+    def listed(limit: int) -> list[str]:
+        rows = found.workflows("workflow_id < 'g' and workflow_id > 'f'", limit=limit)
+        return [row["workflow_id"] for row in rows]
+
+    eventually(lambda: listed(0) == names)
+    assert len(listed(3)) == 3
 
 
 def test_a_row_says_what_a_run_is_and_how_it_stands(found: Node) -> None:

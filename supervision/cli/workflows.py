@@ -299,12 +299,14 @@ def migrate(
     """Move pinned open runs to the deployed code.
 
     Each run is replayed on that code first, and stays as it is where its history does not fit.
-    Exits with 1 when one had to.
+    Exits with 1 when one had to, and for an ID that no open run of a journal has.
     """
     rows = node.call(
         "workflows.migrate", ids=list(ids), entry=entry, status=status or "", where=condition
     )
     _hint(node, condition)
+    known = {row[name] for row in rows for name in ("workflow_id", "run_id", "pid")}
+    unknown = [each for each in ids if each not in known]
     stayed = [row for row in rows if not row["moved"] and not row["latest"]]
     if as_json:
         for row in rows:
@@ -317,5 +319,7 @@ def migrate(
                 for row in rows
             ),
         )
-    if stayed:
+    for each in unknown:
+        click.echo(f"no open run of a journal fits: {each}", err=True)
+    if stayed or unknown:
         sys.exit(FAILED)
