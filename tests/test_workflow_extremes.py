@@ -89,9 +89,25 @@ ENTRIES: Final[dict[str, dict[str, Any]]] = {
         return {event.kind, event.from == pid, event.result.error:kind()}
     """),
     "makes": lua("process", "return string.rep('x', ...)"),
-    "sends_bytes": lua("workflow", r"""
-        local ok, e = process.send(process.pid(), "\xff", 1)
-        return {ok, e:kind(), e:message()}
+    "names_bytes": lua("workflow", r"""
+        local odd, own = "\xff", process.pid()
+        local tries = {
+          function() return process.send(own, odd, 1) end,
+          function() return process.send(odd, "topic", 1) end,
+          function() return process.cancel(own, odd) end,
+          function() return process.spawn("app:" .. odd, "app:workflows") end,
+          function() return process.spawn("app:echo", odd) end,
+          function() return process.with_context({}):with_name(odd) end,
+          function() return process.registry.register(odd) end,
+          function() return process.upgrade("app:" .. odd) end,
+          function() return funcs.call("app:" .. odd) end,
+          function() return workflow.version(odd, 1, 2) end,
+        }
+        for i, try in ipairs(tries) do
+          local value, e = try()
+          tries[i] = value == nil and e:kind()
+        end
+        return tries
     """),
     "hears_two": lua("workflow", """
         local events, told = process.events(), {}
@@ -194,9 +210,8 @@ def test_what_is_too_large_is_refused_by_name(node: Node) -> None:
     assert (error.kind, error.message[:21]) == (Kind.INVALID, "the reason to cancel:")
 
 
-def test_a_topic_is_text(node: Node) -> None:
-    said = "process.send: the topic is no text in UTF-8"
-    assert run(node, "sends_bytes") == {2: Kind.INVALID, 3: said}
+def test_what_names_something_is_text(node: Node) -> None:
+    assert run(node, "names_bytes") == [Kind.INVALID] * 10
     pid = start(node, "waits", 1)
     assert failure(lambda: node.send(pid, "\udcff", 1)).kind == Kind.INVALID
     node.send(pid, "__temporal_is_a_topic_like_others", 1)
@@ -264,16 +279,20 @@ def test_a_search_attribute_of_another_type_hurts_no_run(node: Node) -> None:
         assert run(node, "child_attribute", "WorkflowId", "x")[0] == Kind.INVALID
 
 
-def test_a_workflow_id_that_the_server_would_not_take(node: Node) -> None:
-    def begin() -> str:
-        return start(node, "echo", id="x" * 1_001)
-
-    if isinstance(node.service(HOST), TemporalWorker):
-        error = failure(begin)
-        assert (error.kind, error.message[-25:]) == (Kind.INVALID, " has more than 1000 bytes")
-        assert run(node, "reuses", "x" * 1_001, "allow_duplicate")[0] == Kind.INVALID
-    else:
-        begin()
+def test_names_that_are_too_long_for_the_server(node: Node) -> None:
+    long = "x" * 901
+    if not isinstance(node.service(HOST), TemporalWorker):
+        start(node, "echo", id=long)
+        return
+    said = f'workflow id "{long[:20]}…" has more than 900 bytes'
+    assert failure(lambda: start(node, "echo", id=long)).message == said
+    assert run(node, "reuses", long, "allow_duplicate") == [Kind.INVALID, said]
+    for target, options in (
+        (f"app:{long}", {}),
+        ("app:same", {"activity.id": long}),
+        ("app:same", {"activity.task_queue": long}),
+    ):
+        assert run(node, "calls", target, options)[0] == Kind.INVALID
 
 
 @pytest.mark.soak

@@ -76,7 +76,7 @@ class Children:
             settings = given if isinstance(given, dict) else {}
             options = start_options(settings)
             workflow_id = options.workflow_id or command.name or str(workflow.uuid4())
-            start.check_id(workflow_id)
+            start.check_id(workflow_id, options)
             start.check_sizes(
                 command.entry, command.args, command.context, command.messages, options.extra
             )

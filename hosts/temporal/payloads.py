@@ -34,6 +34,8 @@ OVER_LIMIT: Final = (
 )
 #: Bytes of payloads in one request to a server, which takes 4 MiB with what is around them.
 ROOM: Final = 4_000_000
+#: Bytes of an id or name that a server takes (its limit.maxIDLength), less a prefix.
+_LONGEST_NAME: Final = 900
 #: Bytes of JSON that may be however much longer than our codec.
 _SHORT: Final = 100_000
 
@@ -167,6 +169,14 @@ def check_size(what: str, data: bytes | None) -> None:
     if size > LIMIT:
         text = f"{what}: {size} bytes are more than {OVER_LIMIT}"
         raise PerdureError(Kind.INVALID, text, False)
+
+
+def check_names(**names: str | None) -> None:
+    """Raise PerdureError INVALID for a name that is too long for the server."""
+    for what, name in names.items():
+        if name is not None and len(name.encode()) > _LONGEST_NAME:
+            text = f'{what.replace("_", " ")} "{name[:20]}…" has more than {_LONGEST_NAME} bytes'
+            raise PerdureError(Kind.INVALID, text, False)
 
 
 def check_together(what: str, values: Sequence[RawValue], headers: Mapping[str, Payload]) -> None:

@@ -15,7 +15,7 @@ from hosts.activity_options import ActivityOptions, RetryPolicy, activity_option
 from hosts.temporal import headers as h
 from hosts.temporal.failures import error_of
 from hosts.temporal.parts import Parts
-from hosts.temporal.payloads import check_size, check_together, encoded, raw_args
+from hosts.temporal.payloads import check_names, check_size, check_together, encoded, raw_args
 from runtime import commands as c
 from runtime.codec import decode, encode
 from runtime.errors import Kind, PerdureError
@@ -68,7 +68,8 @@ def options_of(parts: Parts, command: c.Call) -> ActivityOptions:
 def start_activity(
     parts: Parts, command: c.Call, options: ActivityOptions
 ) -> workflow.ActivityHandle[RawValue]:
-    """Schedule a call. Raises PerdureError INVALID for arguments that are too large."""
+    """Schedule a call. Raises PerdureError INVALID for what the server would not take."""
+    check_names(function=command.target, activity_id=options.id, task_queue=options.task_queue)
     check_size(f"the arguments of {command.target}", command.args)
     check_size(f"the context of {command.target}", command.context)
     args = raw_args(command.args)

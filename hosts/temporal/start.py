@@ -15,7 +15,7 @@ from hosts.start_options import StartOptions
 from hosts.temporal import headers as h
 from hosts.temporal.attributes import Fitted, typed
 from hosts.temporal.parts import Parts
-from hosts.temporal.payloads import check_size
+from hosts.temporal.payloads import check_names, check_size
 from hosts.temporal.schedule import server_policy, span
 from runtime.codec import decode
 from runtime.errors import Kind, PerdureError
@@ -31,9 +31,6 @@ _REUSE: Final = {
 
 #: Bytes that a source in a header may have: above that it is none of ours.
 SOURCE_LIMIT: Final = 16 * 1024 * 1024
-
-#: Bytes of a workflow id that the server takes (its limit.maxIDLength).
-_LONGEST_ID: Final = 1_000
 
 #: No second run under a workflow id, whatever became of the first.
 REJECT: Final = WorkflowIDReusePolicy.REJECT_DUPLICATE
@@ -70,12 +67,10 @@ def start_headers(
     )
 
 
-def check_id(workflow_id: str) -> None:
-    """Raise PerdureError INVALID for a workflow id that cannot be one here."""
+def check_id(workflow_id: str, options: StartOptions) -> None:
+    """Raise PerdureError INVALID for a workflow id, or task queue, that cannot be one here."""
     check_name(workflow_id, "workflow id")
-    if len(workflow_id.encode()) > _LONGEST_ID:
-        text = f'workflow id "{workflow_id[:20]}…" has more than {_LONGEST_ID} bytes'
-        raise PerdureError(Kind.INVALID, text, False)
+    check_names(workflow_id=workflow_id, task_queue=options.task_queue)
 
 
 def check_sizes(

@@ -290,7 +290,7 @@ class TemporalWorker:
             check_workflow(self._deployed.definitions, request.entry, self.id)
             options = start_options(request.settings)
             workflow_id = options.workflow_id or request.name or self._new_id(request)
-            check_id(workflow_id)
+            check_id(workflow_id, options)
             given = request.start
             check_sizes(
                 request.entry, request.args, given.get("context"), given.get("messages", ()),

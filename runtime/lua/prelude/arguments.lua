@@ -1,8 +1,13 @@
 -- How the prelude looks at the arguments that user code gives it, and says what is wrong with them.
 local S = ...
 local type, tostring, error, pcall, select = type, tostring, error, pcall, select
-local format, sub = string.format, string.sub
+local format, sub, utf8_len = string.format, string.sub, utf8.len
 local pack_few = S.pack_few
+
+-- Whether a value is a text that can name something: not empty, and in UTF-8, as Python's are.
+function S.is_text(value)
+  return type(value) == "string" and value ~= "" and utf8_len(value) ~= nil
+end
 
 -- A value as an error message shows it: short, and without addresses.
 function S.show(value)

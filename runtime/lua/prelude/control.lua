@@ -82,7 +82,7 @@ local function control_here(slot, verb, target, reason)
 end
 
 local function control(verb, dest, reason)
-  if type(dest) ~= "string" or dest == "" then
+  if not S.is_text(dest) then
     return nil, S.bad_argument("process." .. verb, "destination", "a PID or a name", dest)
   end
   local slot, target = S.current, slots[dest]
@@ -105,7 +105,7 @@ end
 function process.terminate(dest) return control("terminate", dest) end
 
 function process.cancel(dest, reason)
-  if reason ~= nil and type(reason) ~= "string" then
+  if reason ~= nil and reason ~= "" and not S.is_text(reason) then
     return nil, S.bad_argument("process.cancel", "reason", "a text", reason)
   end
   return control("cancel", dest, reason)

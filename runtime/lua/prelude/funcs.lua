@@ -42,7 +42,7 @@ local checked -- the id that was found good last
 
 local function check(where, id)
   if id == checked then return end
-  if type(id) ~= "string" or not find(id, "^[^:]+:[^:]+$") then
+  if not S.is_text(id) or not find(id, "^[^:]+:[^:]+$") then
     return S.bad_argument(where, "function id", "namespace:name", id)
   end
   checked = id

@@ -12,7 +12,7 @@
 -- S.deliver_event(slot, event)    a table with kind, from, and `at` in ns, which becomes a Time
 local S = ...
 local next, type = next, type
-local huge, sub, utf8_len = math.huge, string.sub, utf8.len
+local huge, sub = math.huge, string.sub
 local new_channel, handle_of, channel_of, feed = S.new_channel, S.handle_of, S.channel_of, S.feed
 local new_message = S.new_message
 local process = S.process
@@ -95,8 +95,7 @@ end
 
 -- Why a topic cannot be one, or nil.
 function S.check_topic(where, topic)
-  if type(topic) ~= "string" or topic == "" then return S.bad_argument(where, "topic", "a text", topic) end
-  if not utf8_len(topic) then return S.new_error("Invalid", where .. ": the topic is no text in UTF-8") end
+  if not S.is_text(topic) then return S.bad_argument(where, "topic", "a text", topic) end
   if sub(topic, 1, 1) == "@" then
     return S.new_error("Invalid", where .. ': topic "' .. topic .. '" starts with @, which is reserved')
   end

@@ -4,10 +4,10 @@ local find, type = string.find, type
 
 local function request(verb, name, target)
   local where = "process.registry." .. verb
-  if type(name) ~= "string" or name == "" or find(name, "[|{}@]") then
+  if not S.is_text(name) or find(name, "[|{}@]") then
     return nil, S.bad_argument(where, "name", "a text without | { } @", name)
   end
-  if target ~= nil and type(target) ~= "string" then return nil, S.bad_argument(where, "pid", "a PID", target) end
+  if target ~= nil and not S.is_text(target) then return nil, S.bad_argument(where, "pid", "a PID", target) end
   local slot = S.current
   local seq = S.next_seq(slot)
   -- From here on, since its end may come before the answer.

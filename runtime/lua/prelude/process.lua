@@ -18,7 +18,7 @@ function process.id() return S.entry_of(S.current) end
 local known, known_count = {}, 0
 
 local function check(dest, topic)
-  if type(dest) ~= "string" or dest == "" then
+  if not S.is_text(dest) then
     return S.bad_argument("process.send", "destination", "a PID or a name", dest)
   end
   local wrong = S.check_topic("process.send", topic)

@@ -24,10 +24,10 @@ function S.merge(base, more)
 end
 
 local function check(where, id, host)
-  if type(id) ~= "string" or not find(id, "^[^:]+:[^:]+$") then
+  if not S.is_text(id) or not find(id, "^[^:]+:[^:]+$") then
     return S.bad_argument(where, "entry id", "namespace:name", id)
   end
-  if type(host) ~= "string" or host == "" then
+  if not S.is_text(host) then
     return S.bad_argument(where, "host", "the entry id of a host", host)
   end
 end
@@ -124,7 +124,7 @@ function methods.with_context(builder, context) return with_values("with_context
 function methods.with_options(builder, options) return with_values("with_options", builder, "options", options) end
 
 function methods.with_name(builder, name)
-  if type(name) ~= "string" or name == "" or find(name, "[|{}@]") then
+  if not S.is_text(name) or find(name, "[|{}@]") then
     return nil, S.bad_argument("with_name", "name", "a text without | { } @", name)
   end
   return extended(builder, "name", name)

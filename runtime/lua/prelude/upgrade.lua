@@ -74,7 +74,7 @@ end
 function process.upgrade(id, ...)
   local slot = S.current
   if id == nil then id = slot.durable and S.info_of(slot).workflow_type or S.entry_of(slot) end
-  if type(id) ~= "string" or not find(id, "^[^:]+:[^:]+$") then
+  if not S.is_text(id) or not find(id, "^[^:]+:[^:]+$") then
     return nil, S.bad_argument("process.upgrade", "entry id", "namespace:name, or nil for its own", id)
   end
   if slot.durable then return upgrade_run(slot, id, ...) end

@@ -39,7 +39,7 @@ end
 function workflow.version(change, lowest, highest)
   local slot, err = here("workflow.version")
   if not slot then return nil, err end
-  if type(change) ~= "string" or change == "" then
+  if not S.is_text(change) then
     return nil, S.bad_argument("workflow.version", "change id", "a text", change)
   end
   if math_type(lowest) ~= "integer" or math_type(highest) ~= "integer" or lowest > highest then
