@@ -13,11 +13,13 @@ from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Client
 
+from hosts.reports import Moment
 from hosts.temporal.visibility import query
 from hosts.where import parse
 from runtime.errors import Kind, PerdureError
 from supervision.cli.temporal_dev import DevServer, dev_server
 from supervision.control import workflows as operations
+from supervision.control.timeline import timeline
 from supervision.node import Node
 from tests.cli_lab import perdure
 from tests.conformance_lab import lua
@@ -150,3 +152,20 @@ OPEN = "CloseTime IS NULL"
 def test_what_the_server_is_asked(condition: str, asked: str | None) -> None:
     whole = "TaskQueue = 'q'" + (f" AND {asked}" if asked else "")
     assert query("q", parse(condition), False, TYPES) == whole
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "text"),
+    [
+        ("step_timed_out", {"begun": True}, "the step was lost, and is taken again"),
+        ("step_timed_out", {"begun": False},
+         "the worker that had the run in memory took no step in time: any worker may"),
+        ("step_failed", {"error": "no"}, "the step failed, and is tried again: no"),
+        ("activity_attempt",
+         {"activity": 1, "attempt": 2, "after": PerdureError(Kind.CONFLICT, "no")},
+         "activity 1: attempt 2, after Conflict: no"),
+        ("nexus_operation_started", {"operationId": "7"}, 'operationId "7"'),
+    ],
+)  # fmt: skip
+def test_what_only_a_server_tells(kind: str, data: dict[str, Any], text: str) -> None:
+    assert timeline([Moment(1, None, kind, data)])[0]["text"] == text

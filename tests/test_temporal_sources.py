@@ -17,6 +17,7 @@ from hosts.temporal.headers import SEED, SOURCE, HeaderInterceptor, headers_of, 
 from hosts.temporal.start import SOURCE_LIMIT
 from hosts.temporal.worker import TemporalWorker
 from runtime.errors import Kind, PerdureError
+from supervision.control import workflows as operations
 from supervision.node import Node
 from tests.process_lab import PATIENCE, write_app
 from tests.temporal_lab import DevServer, on_server
@@ -111,6 +112,35 @@ def test_a_latest_run_takes_new_code_and_version_bridges(
         worker = node.service("app:worker")
         assert isinstance(worker, TemporalWorker)
         assert worker.replay() == (1, {})
+
+
+@pytest.mark.soak
+def test_many_latest_runs_at_work_take_new_code_and_lose_nothing(
+    tmp_path: Path, temporal_server: DevServer
+) -> None:
+    source = """
+        local sum = 0
+        for i = 1, 15 do
+          sum = funcs.call("app:one_more", sum)
+          uuid.v4()
+        end
+        return sum .. " code 0"
+    """
+    overrides = on_server(temporal_server, "app:journal")
+    with Node.from_path(write_app(tmp_path, entries(source, versioning="latest")), overrides) as n:
+        pids = [n.spawn("app:flow", "app:worker") for _ in range(20)]
+        for number in range(1, 5):
+            foreign(temporal_server, partial(first_step, pids[number].partition("|")[2][:-1]))
+            changes = n.registry.changes()
+            data = {
+                **n.registry.get("app:flow").written,
+                "source": source.replace('0"', f'{number}"'),
+            }
+            changes.update({"id": "app:flow", "data": data})
+            n.registry.apply(changes)
+        assert {n.result(pid, PATIENCE) for pid in pids} == {"15 code 4"}
+        types = {each["type"] for pid in pids for each in operations.history(n, pid)}
+        assert "step_failed" not in types
 
 
 def test_code_that_does_not_fit_leaves_the_run_until_code_that_does(

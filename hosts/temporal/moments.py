@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from google.protobuf.json_format import MessageToDict
+from temporalio.api.enums.v1 import TimeoutType
 from temporalio.api.history.v1 import HistoryEvent
 
 from hosts.reports import Moment
@@ -218,7 +219,8 @@ def _lost(history: History, event: HistoryEvent, said: Any) -> Told:
 def _marker(history: History, event: HistoryEvent, said: Any) -> Told:
     details = {name: value(each) for name, each in said.details.items()}
     if said.marker_name == "core_patch":
-        return "version", {"change": details["patch-data"]["id"]}
+        change = details["patch-data"]["id"]
+        return None if change.startswith("perdure.") else ("version", {"change": change})
     if said.marker_name != "core_local_activity":
         return said.marker_name, details
     about, answer = details["data"], details.get("result")
@@ -282,7 +284,9 @@ _TELLERS: Final[dict[str, Teller]] = {
     "workflow_task_started": lambda history, event, said: None,
     "workflow_task_completed": _step,
     "workflow_task_failed": _step_failed,
-    "workflow_task_timed_out": lambda history, event, said: ("step_timed_out", {}),
+    "workflow_task_timed_out": lambda history, event, said: (
+        "step_timed_out", {"begun": said.timeout_type == TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE}
+    ),
     "activity_task_scheduled": _scheduled,
     "activity_task_started": _attempt,
     "activity_task_completed": _activity(

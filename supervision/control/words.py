@@ -154,7 +154,11 @@ _TEXTS: Final[dict[str, Callable[[Fields, Targets], str]]] = {
     "cancel_requested": lambda d, t: f"asked to end{_sender(d)}{_because(d['reason'])}",
     "step": _step,
     "step_failed": lambda d, t: f"the step failed, and is tried again: {d['error']}",
-    "step_timed_out": lambda d, t: "the step was lost, and is taken again",
+    "step_timed_out": lambda d, t: (
+        "the step was lost, and is taken again"
+        if d["begun"]
+        else "the worker that had the run in memory took no step in time: any worker may"
+    ),
     "version": lambda d, t: f"takes the version {d['change']}",
     "value": lambda d, t: f"drew {d['kind']}: {_brief(d['value'])}",
     "attributes": _attributes,
