@@ -16,6 +16,7 @@ from runtime.errors import Kind, PerdureError
 from supervision.node import Node
 from tests.conformance_lab import lua
 from tests.process_lab import PATIENCE, write_app
+from tests.services import eventually
 from tests.temporal_lab import on_server
 
 HOST: Final = "app:workflows"
@@ -33,6 +34,9 @@ def count(key):
     made[key] = made.get(key, 0) + 1
     return made[key]
 
+def counted(key):
+    return made.get(key, 0)
+
 def fails_at_length(size):
     raise PerdureError("Conflict", "x" * size, None, {"d": "y" * size})
 
@@ -48,7 +52,7 @@ ENTRIES: Final[dict[str, dict[str, Any]]] = {
     "workflows": {"kind": "temporal.worker", "client": "app:journal", "workers": 2},
     **{
         name: {"kind": "function.python", "target": f"helpers:{name}"}
-        for name in ("same", "count", "fails_at_length", "resumes")
+        for name in ("same", "count", "counted", "fails_at_length", "resumes")
     },
     "echo": lua("workflow", "return ..."),
     "waits": lua("workflow", "process.inbox():receive() return ..."),
@@ -116,6 +120,17 @@ ENTRIES: Final[dict[str, dict[str, Any]]] = {
           told[i] = {event.kind, event.reason}
         end
         return told
+    """),
+    "goes_on": lua("workflow", """
+        local key, again = ...
+        local inbox, got = process.inbox(), {}
+        if again then funcs.call("app:count", key) end
+        while true do
+          local m = inbox:receive()
+          if m:topic() == "go" then return got end
+          if m:topic() == "on" then process.upgrade(nil, key, true) end
+          got[#got + 1] = m:payload():data()
+        end
     """),
     "fails": lua("workflow", "funcs.call('app:count', (...)) error('no')"),
     "delays_child": lua("workflow", """
@@ -266,6 +281,17 @@ def test_a_start_by_a_key_is_made_once_under_an_id_of_its_own_too(node: Node) ->
         lambda: start(node, "waits", id="held", key="fourth", id_conflict_policy="fail")
     )
     assert refused.kind == Kind.ALREADY_EXISTS
+
+
+def test_a_message_by_a_key_is_got_once_by_all_runs_of_a_workflow(node: Node) -> None:
+    pid = start(node, "goes_on", "on")
+    node.send(pid, "n", 1, key="one")
+    node.send(pid, "on")
+    eventually(lambda: node.call("app:counted", "on") == 1)
+    for key, value in (("two", 2), ("one", 1), ("two", 2)):
+        node.send(pid, "n", value, key=key)
+    node.send(pid, "go")
+    assert node.result(pid, PATIENCE) == [2]
 
 
 def test_a_search_attribute_of_another_type_hurts_no_run(node: Node) -> None:

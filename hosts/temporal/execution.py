@@ -53,6 +53,8 @@ from runtime.inputs import Input, StartOptions
 from runtime.lua.machine import MACHINE_VERSION
 
 NIL: Final = encode(None)
+#: How many keys of messages a run that goes on as new takes along.
+_KEYS: Final = 1_000
 #: Timers of the server go by milliseconds, and none is shorter.
 _SHORTEST: Final = 0.001
 #: For what may take as long as it likes.
@@ -76,6 +78,7 @@ class Execution:
         self._cancelled = False
         self._canceller = ""
         self._cancels: list[Input] = []
+        self._keys: list[str] = h.header(self.headers, h.KEYS) or []
         self._end: c.Ended | c.Upgrade | None = None
         self._timers: dict[int, asyncio.TimerHandle] = {}
         #: Tasks whose end the end of the run waits for.
@@ -118,8 +121,12 @@ class Execution:
         """Answer a request with an error."""
         self.answer(seq, False, encode(error))
 
-    def take_signal(self, topic: str, args: Sequence[RawValue], sender: str) -> None:
+    def take_signal(self, topic: str, args: Sequence[RawValue], sender: str, key: str) -> None:
         """A signal: a message, or one of our own kinds of inputs."""
+        if key:
+            if key in self._keys:
+                return  # it is repeated, and the run before this one has got it
+            self._keys.append(key)
         message = encoded_message(args)
         if topic == requests.EVENT:
             for event in decode(message):
@@ -313,7 +320,9 @@ class Execution:
             command.messages,
             seed,
         )
-        headers |= h.headers_of({h.CHILDREN: self.children.open or None})
+        headers |= h.headers_of(
+            {h.CHILDREN: self.children.open or None, h.KEYS: self._keys[-_KEYS:] or None}
+        )
         args = raw_args(command.args)
         try:
             check_together(f"what goes on with {command.entry}", args, headers)

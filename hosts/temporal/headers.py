@@ -20,6 +20,10 @@ CONTEXT: Final = "perdure-context"
 PARENT: Final = "perdure-parent"
 #: PID of who sent a message.
 SENDER: Final = "perdure-sender"
+#: Idempotency key of a message: the server knows those of a run, not those of the run before it.
+KEY: Final = "perdure-key"
+#: Keys of messages that the runs before have got, a list.
+KEYS: Final = "perdure-keys"
 #: Messages that a run begins with: a list of topic, arguments and sender.
 MESSAGES: Final = "perdure-messages"
 #: Children that a run takes over from the one that it goes on for: workflow id and run id of each.
@@ -114,12 +118,17 @@ class _ToWorkflow(worker.WorkflowInboundInterceptor):
         super().init(_FromWorkflow(outbound))
 
     async def handle_signal(self, input: worker.HandleSignalInput) -> None:
-        try:
-            sender = header(input.headers, SENDER)
-        except PerdureError:
-            sender = ""
-        known = sender if isinstance(sender, str) else ""
-        workflow.instance().take_signal(input.signal, input.args[-1], known)
+        sender, key = (_text(input.headers, name) for name in (SENDER, KEY))
+        workflow.instance().take_signal(input.signal, input.args[-1], sender, key)
+
+
+def _text(headers: Headers, name: str) -> str:
+    """A header that is a text; "" without one, and for what somebody else has put there."""
+    try:
+        value = header(headers, name)
+    except PerdureError:
+        return ""
+    return value if isinstance(value, str) else ""
 
 
 class _FromWorkflow(worker.WorkflowOutboundInterceptor):

@@ -173,7 +173,7 @@ class Runs:
         key: Any = None,
     ) -> bytes:
         """Signal a workflow; of several requests with one key the server takes the first."""
-        headers = h.headers_of({h.SENDER: sender or None})
+        headers = h.headers_of({h.SENDER: sender or None, h.KEY: None if key is None else str(key)})
         if key is None:
             with h.sending(headers):
                 await self._handle(workflow_id).signal(topic, args=values)

@@ -39,6 +39,6 @@ class Run:
     def signalled(self, name: str, args: Sequence[RawValue]) -> None:
         """Never called: the interceptor, which knows the headers, calls `take_signal`."""
 
-    def take_signal(self, name: str, args: Sequence[RawValue], sender: str) -> None:
-        """A signal with the PID of its sender, "" for none."""
-        self._execution.take_signal(name, args, sender)
+    def take_signal(self, name: str, args: Sequence[RawValue], sender: str, key: str) -> None:
+        """A signal with the PID of its sender and its idempotency key, "" for none."""
+        self._execution.take_signal(name, args, sender, key)
