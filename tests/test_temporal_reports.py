@@ -90,6 +90,13 @@ def test_the_command_line_shows_runs_of_a_server(
         assert header.split() == ["SEQ", "TIME", "WHAT"]
         assert rows[0].endswith("started app:waits(1)")
         assert rows[-1].endswith('the run completed: "well"')
+        # A PID names what another task queue has, too.
+        elsewhere = {**options, "workflow.id": f"{name}-2", "workflow.task_queue": "elsewhere"}
+        other = node.spawn("app:waits", "app:there", options=elsewhere)
+        with pytest.raises(PerdureError, match="no workflow"):
+            operations.show(node, f"{name}-2")
+        operations.terminate(node, other)
+        assert operations.show(node, other)["status"] == "terminated"
         # Its worker may be stopped: the server is asked.
         node.supervisor.stop_child("app:there")
         shown = run("show", name)

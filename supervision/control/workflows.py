@@ -176,16 +176,17 @@ def wait(node: Node, workflow: str, timeout: float | None = None) -> Waiting:
 def _reports_of(node: Node, workflow: str) -> tuple[Reports, str]:
     """Who tells of a workflow, and its workflow id. Raises PerdureError NOT_FOUND, or what kept a
     host from saying whether the workflow is its own."""
-    host, workflow_id = "", workflow
     if is_pid(workflow):
         host, _, workflow_id = workflow[1:-1].partition("|")
+        for reports in node.reports():
+            if reports.id == host:
+                return reports, workflow_id
+        raise PerdureError(Kind.NOT_FOUND, f"no workflow {workflow}")
     problem: PerdureError | None = None
     for reports in node.reports():
-        if host and reports.id != host:
-            continue
         try:
-            if reports.knows(workflow_id):
-                return reports, workflow_id
+            if reports.knows(workflow):
+                return reports, workflow
         except PerdureError as error:
             problem = problem or error
     raise problem or PerdureError(Kind.NOT_FOUND, f"no workflow {workflow}")
