@@ -188,7 +188,7 @@ class Children:
     async def _wait(self, of: list[str], activity_id: str) -> tuple[bool, bytes]:
         """How a workflow has ended, when it has, as the node tells: its result or error."""
         try:
-            waiting = self._run.wait_long(requests.WAIT, of, activity_id)
+            waiting = self._run.asking.wait_long(requests.WAIT, of, activity_id)
             ok, result = decode(encoded(await waiting))
         except (FailureError, PerdureError) as failed:
             return False, encode(error_of(failed))

@@ -16,8 +16,6 @@ import asyncio
 import hashlib
 import hmac
 from collections.abc import Callable, Sequence
-from datetime import timedelta
-from functools import partial
 from typing import Any, Final
 
 from temporalio import workflow
@@ -27,6 +25,7 @@ from temporalio.exceptions import FailureError
 from hosts import effects
 from hosts.temporal import headers as h
 from hosts.temporal import requests, start
+from hosts.temporal.asking import Asking
 from hosts.temporal.attributes import Attributes
 from hosts.temporal.calls import Calls
 from hosts.temporal.children import Children
@@ -34,7 +33,6 @@ from hosts.temporal.failures import failure
 from hosts.temporal.pace import Pace, Turns
 from hosts.temporal.parts import Parts
 from hosts.temporal.payloads import (
-    bound,
     check_size,
     check_together,
     encoded_args,
@@ -43,7 +41,6 @@ from hosts.temporal.payloads import (
     raw_args,
 )
 from hosts.temporal.rebuilding import Rebuilding
-from hosts.temporal.schedule import outcome_of, span
 from runtime import commands as c
 from runtime import inputs
 from runtime.codec import decode, encode, encode_args
@@ -57,8 +54,6 @@ NIL: Final = encode(None)
 _KEYS: Final = 1_000
 #: Timers of the server go by milliseconds, and none is shorter.
 _SHORTEST: Final = 0.001
-#: For what may take as long as it likes.
-_LONG: Final = timedelta(days=3650)
 
 
 class Execution:
@@ -83,9 +78,10 @@ class Execution:
         self._timers: dict[int, asyncio.TimerHandle] = {}
         #: Tasks whose end the end of the run waits for.
         self._pending: set[asyncio.Task[Any]] = set()
-        self._pace = Pace()
+        self.pace = Pace()
         self._send_turns = Turns()
         self._released: list[c.Command] = []
+        self.asking = Asking(self)
         self.children = Children(self)
         self.attributes = Attributes(self)
         calls = Calls(self)
@@ -96,9 +92,9 @@ class Execution:
             c.CancelTimer: self._cancel_timer,
             c.Send: self._send,
             c.Spawn: self._spawn,
-            c.Control: self._ask_node,
-            c.Name: self._ask_node,
-            c.Ask: self._ask_node,
+            c.Control: self.asking.ask,
+            c.Name: self.asking.ask,
+            c.Ask: self.asking.ask,
             c.Attributes: self.attributes.set,
             c.Tell: self._tell,
             c.Log: self._log,
@@ -201,7 +197,7 @@ class Execution:
         perform = self._performers.get(type(command))
         if perform is None:
             return
-        while not self._pace.takes(command):
+        while not self.pace.takes(command):
             await self._sleep(_SHORTEST)  # what was asked for goes to the server
         perform(command)
 
@@ -357,7 +353,7 @@ class Execution:
             self.answer(command.seq, True, encode(True))
             return
         if not command.dest.startswith(f"{{{self.parts.host_id}|"):
-            self._ask_node(command)
+            self.asking.ask(command)
             return
         try:
             target = Pid.parse(command.dest).unique
@@ -385,42 +381,7 @@ class Execution:
         if self.children.is_one(command, queue):
             self.children.spawn(command, queue or self.info.task_queue)
         else:
-            self._ask_node(command)
-
-    def _ask_node(self, command: requests.Request) -> None:
-        """Ask the node for something; its answer is recorded."""
-        fields = [requests.written(command)]
-        task: asyncio.Task[RawValue]
-        if isinstance(command, c.Spawn) and command.flags & c.EXEC:
-            task = self.wait_long(requests.NODE, fields, str(command.seq))
-        else:
-            task = workflow.start_local_activity(
-                requests.NODE, args=fields, result_type=RawValue, **requests.TIMES
-            )
-        self.keep(task)
-        task.add_done_callback(partial(self._node_answered, command.seq))
-
-    def wait_long(
-        self, name: str, args: list[Any], activity_id: str
-    ) -> workflow.ActivityHandle[RawValue]:
-        """An activity of ours that takes as long as what it waits for."""
-        handle: workflow.ActivityHandle[RawValue] = workflow.start_activity(
-            name,
-            args=args,
-            result_type=RawValue,
-            start_to_close_timeout=_LONG,
-            heartbeat_timeout=span(self.parts.heartbeat),
-            activity_id=activity_id,
-        )
-        return handle
-
-    def _node_answered(self, seq: int, task: asyncio.Task[RawValue]) -> None:
-        ok, value = outcome_of(task)
-        self._pace.add(bound(value))
-        if ok:
-            ok, answer = decode(value)
-            value = encode(answer)
-        self.answer(seq, ok, value)
+            self.asking.ask(command)
 
     def keep(self, task: asyncio.Task[Any]) -> None:
         """The end of the run waits for this one's."""
