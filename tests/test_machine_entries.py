@@ -418,12 +418,25 @@ def test_io_is_for_terminals() -> None:
 
 
 def test_bytes_that_are_no_text_pass_through_commands() -> None:
-    node = Node({"main": "print('\\xff') process.send('\\xfe name', 't\\xfd', '\\xfc')"})
+    node = Node({"main": "print('\\xff') process.send('name', 'topic', '\\xfc')"})
     node.start("main")
     node.step()
     assert node.logged() == ["\udcff"]
-    send = node.last(c.Send)
-    assert (send.dest, send.topic) == ("\udcfe name", "t\udcfd")
+    assert decode_args(node.last(c.Send).args) == [b"\xfc"]
+
+
+@pytest.mark.parametrize(
+    ("send", "what"),
+    [
+        ("process.send('\\xfe', 'topic')", 'destination must be a PID or a name, got "\udcfe"'),
+        ("process.send('name', 't\\xfd')", 'topic must be a text, got "t\udcfd"'),
+    ],
+)
+def test_what_names_something_is_text(send: str, what: str) -> None:
+    node = Node({"main": f"local ok, err = {send} print(err:message())"})
+    node.start("main")
+    node.step()
+    assert node.logged() == [f"process.send: {what}"]
 
 
 # Checks -------------------------------------------------------------------------------------------
