@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from supervision.node import Node
 from tests.process_lab import PATIENCE, eventually, function, process, write_app
 from tests.temporal_lab import DevServer, dev_server
 from tests.test_temporal_replay import workflow
+from tests.test_temporal_sources import first_step, foreign
 
 FUNCTIONS: Final = """
 import pathlib, time
@@ -78,6 +80,8 @@ def survives(folder: Path, server: DevServer, seconds: float) -> None:
         collects = node.spawn("app:collects", "app:worker", options={"workflow.id": "collects"})
         watches = node.spawn("app:watches", "app:one", sleeps)
         eventually(lambda: (app / "held").exists() and len(held(app)) == 3)
+        for pid in (sleeps, sleeps_on, collects):
+            foreign(server, partial(first_step, pid.partition("|")[2][:-1]))
         for n in range(3):
             node.send(collects, "n", n)
 
