@@ -12,8 +12,8 @@ from uuid import uuid4
 import lmdb
 
 from journal import faults
-from journal.databases import DATABASES, META, Database
-from journal.encoding import decode, encode
+from journal.databases import ACTIVITIES, BUSY, DATABASES, META, Database
+from journal.encoding import decode, encode, mark
 from journal.errors import (
     BadRecordError,
     JournalFormatError,
@@ -23,6 +23,8 @@ from journal.errors import (
 
 #: Version of the whole layout.
 FORMAT_VERSION: Final = 4
+#: The first format in which runs with pending activities have a mark.
+_MARKED: Final = 4
 
 #: The row that says so. Every later version can read it: [format, uuid, created_ns, ...].
 IDENTITY: Final = b"journal"
@@ -202,7 +204,7 @@ def _identify(
             f"format {FORMAT_VERSION}: use the newer Perdure that wrote it"
         )
     if version < FORMAT_VERSION and not readonly:
-        _upgrade(env, databases, journal_id, created_ns)
+        _upgrade(env, databases, version, journal_id, created_ns)
     return [_handle(env, database, readonly) for database in databases], journal_id, created_ns
 
 
@@ -216,12 +218,31 @@ def _handle(env: lmdb.Environment, database: Database, readonly: bool) -> Any:
 
 
 def _upgrade(
-    env: lmdb.Environment, databases: Sequence[Database], journal_id: str, created_ns: int
+    env: lmdb.Environment,
+    databases: Sequence[Database],
+    version: int,
+    journal_id: str,
+    created_ns: int,
 ) -> None:
     """Make a journal of an older format one of this; its rows stay as they are."""
     faults.point(UPGRADE_BEFORE)
-    with env.begin(write=True) as txn:
-        meta = [env.open_db(database.name.encode(), txn) for database in databases][META]
-        identity = (FORMAT_VERSION, journal_id, created_ns)
-        txn.put(IDENTITY, encode(IDENTITY, identity), db=meta)
+    identity = (FORMAT_VERSION, journal_id, created_ns)
+    while True:
+        try:
+            with env.begin(write=True) as txn:
+                handles = [env.open_db(database.name.encode(), txn) for database in databases]
+                txn.put(IDENTITY, encode(IDENTITY, identity), db=handles[META])
+                if databases is DATABASES and version < _MARKED:
+                    _mark_busy(txn, handles)
+            break
+        except lmdb.MapFullError:
+            # The map of a file that is larger than what was asked for is just that large.
+            env.set_mapsize(env.info()["map_size"] * 2)
     faults.point(UPGRADE_AFTER)
+
+
+def _mark_busy(txn: Transaction, handles: Handles) -> None:
+    """Before format 4 each pending activity had a row, and its run no mark."""
+    for key in txn.cursor(handles[ACTIVITIES]).iternext(values=False):
+        run = key[:8]
+        txn.put(run, mark(run), db=handles[BUSY])

@@ -168,10 +168,7 @@ class Store:
 
     def busy_runs(self, on_bad: OnBad = None) -> list[int]:
         """Runs that have pending activities, sorted."""
-        marked = {keys.numbers(key)[0] for key, _ in self._rows(BUSY, on_bad=on_bad)}
-        # A journal of an older format has a row of each in place of the mark.
-        marked.update(pending.run for pending in self.activities(on_bad))
-        return sorted(marked)
+        return [keys.numbers(key)[0] for key, _ in self._rows(BUSY, on_bad=on_bad)]
 
     def activities(self, on_bad: OnBad = None) -> Iterator[Pending]:
         """What the histories do not tell of pending activities, by run and seq."""

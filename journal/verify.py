@@ -89,6 +89,7 @@ class _Check:
         self._runs: dict[int, RunRow | None] = {}
         self._held: set[bytes] = set()
         self._sources: set[bytes] = set()
+        self._busy: set[bytes] = set()
         self._lengths: dict[bytes, int] = {}
 
     def findings(self) -> Iterator[Finding]:
@@ -98,6 +99,9 @@ class _Check:
             self._runs[DATABASES[RUNS].run(key)] = None if row is None else RunRow(*row)
         self._held = set(self._keys(HELD))
         self._sources = set(self._keys(SOURCES))
+        # In an older format each row of an activity is a mark.
+        marks = BUSY if self._handles[BUSY] else ACTIVITIES
+        self._busy = {key[:8] for key in self._keys(marks)}
         for db, database in enumerate(DATABASES):
             last = (0, 0)
             if not self._handles[db]:
@@ -195,6 +199,8 @@ class _Check:
                 return f"its run is {row.status}"
             if row and db == ENDED and (row.is_open or row.ended_ns != keys.numbers(key)[0]):
                 return f"its run is {row.status}, ended at {row.ended_ns}"
+            if db == ACTIVITIES and key[:8] not in self._busy:
+                return "its run is not marked as busy: it would not be run again"
         elif db == SEARCH:
             return self._attribute(key)
         elif db == IDS and value and value[0] not in self._runs:

@@ -11,7 +11,7 @@ import lmdb
 import pytest
 
 from journal import keys
-from journal.databases import ACTIVITIES, HISTORY, IDS, META, READY, RUNS
+from journal.databases import ACTIVITIES, BUSY, DATABASES, HISTORY, IDS, META, READY, RUNS
 from journal.encoding import encode
 from journal.errors import BadRecordError, JournalCorruptError
 from journal.journal import Journal
@@ -32,6 +32,7 @@ def path(tmp_path: Path) -> Path:
             unit.append(run, [["step", f"second-{run}-page"]] * 2)
             unit.put_timer(run, 1, 100 + run)
             unit.put_activity(run, 2, f"activity-{run}-row")
+            unit.put_busy(run)
             unit.put_outbox(run, 3, f"outbox-{run}-row")
             unit.put_ready(run)
             committed(journal, unit)
@@ -49,9 +50,8 @@ def flip(path: Path, text: bytes) -> None:
 
 def raw(path: Path, change: Callable[[lmdb.Transaction, list[object]], None]) -> None:
     """Change rows behind the journal's back."""
-    names = [b"meta", b"runs", b"ids", b"history", b"timers", b"activities", b"outbox", b"ready"]
-    with lmdb.open(str(path), max_dbs=16) as env:
-        handles: list[object] = [env.open_db(name) for name in names]
+    with lmdb.open(str(path), max_dbs=32) as env:
+        handles: list[object] = [env.open_db(database.name.encode()) for database in DATABASES]
         with env.begin(write=True) as txn:
             change(txn, handles)
 
@@ -143,6 +143,10 @@ def move_a_row(txn: lmdb.Transaction, dbs: list[object]) -> None:
     txn.put(keys.two(3, 9), bytes(row), db=dbs[ACTIVITIES])  # type: ignore[arg-type]
 
 
+def unmark(txn: lmdb.Transaction, dbs: list[object]) -> None:
+    txn.delete(keys.one(4), db=dbs[BUSY])  # type: ignore[arg-type]
+
+
 def strand_an_id(txn: lmdb.Transaction, dbs: list[object]) -> None:
     txn.put(b"id", encode(b"id", [99, None]), db=dbs[IDS])  # type: ignore[arg-type]
 
@@ -161,11 +165,16 @@ def strand_an_id(txn: lmdb.Transaction, dbs: list[object]) -> None:
                 ("activities", 2, "there is no such run"),
                 ("outbox", 2, "there is no such run"),
                 ("ready", 2, "there is no such run"),
+                ("busy", 2, "there is no such run"),
             ],
         ),
         (forget_the_highest, [("meta", 0, "says 1, and there is run 5")]),
         (put_a_short_key, [("ready", 0, "its key has 5 bytes, not 8")]),
         (move_a_row, [("activities", 3, "its checksum does not match")]),
+        (
+            unmark,
+            [("activities", 4, "its run is not marked as busy: it would not be run again")],
+        ),
         (strand_an_id, [("ids", 0, "there is no run 99")]),
     ],
 )
@@ -193,6 +202,7 @@ def test_verify_finds_rows_that_an_ended_run_left_behind(path: Path) -> None:
             ("ready", 1, "its run is failed"),
             ("ended", 1, "its run is failed, ended at 50"),
             ("ended", 2, "its run is open, ended at 0"),
+            ("busy", 1, "its run is failed"),
         ]
 
 

@@ -218,6 +218,24 @@ def test_a_long_activity_is_no_poison(app: Path) -> None:
         assert node.result(pid) == "late"
 
 
+def test_a_node_that_stops_in_order_was_not_taken_down(app: Path) -> None:
+    """Five times, each time before the activity had been watched for long enough."""
+    (app / "hang-s").touch()
+    with NodeProcess(app) as node:
+        pid = node.spawn("app:call", HOST, "app:slow", None, "s")
+        until(partial(ran, app, "s", 1))
+        node.stop()
+    for boot in range(2, 7):
+        with NodeProcess(app) as node:
+            until(partial(ran, app, "s", boot))
+            if boot == 6:
+                assert node.do("alone") == 1
+                (app / "hang-s").unlink()
+                assert node.result(pid) == "late"
+            node.stop()
+    check_journal(app)
+
+
 def test_what_was_cancelled_before_the_crash_is_not_run_after_it(app: Path) -> None:
     (app / "hang-unwanted").touch()
     with NodeProcess(app) as node:

@@ -14,9 +14,13 @@ import lmdb
 import pytest
 
 from hosts.durable.records import Record
-from journal.databases import DATABASES, META
-from journal.encoding import encode
+from journal import keys
+from journal.databases import ACTIVITIES, BUSY, DATABASES, META
+from journal.encoding import decode, encode
 from journal.files import FORMAT_VERSION, IDENTITY
+from journal.journal import Journal
+from journal.unit import Unit
+from journal.verify import verify
 from runtime.lua.machine import MACHINE_VERSION
 from supervision import Node
 from tests.cli_lab import perdure
@@ -128,6 +132,71 @@ def test_a_change_that_would_break_old_histories_is_seen(tmp_path: Path) -> None
     done = perdure("replay", EXPORT, tmp_path / "app")
     assert done.returncode == 1
     assert "timer_started" in done.stdout + done.stderr
+
+
+TWO_AND_ONE = """
+local one, two = funcs.async("app:effect", "one"), funcs.async("app:effect", "two")
+one:response():receive()
+local three = funcs.async("app:effect", "three")
+two:response():receive()
+return three:response():receive():data()
+"""
+
+
+def make_format_3(folder: Path, busy: tuple[tuple[int, int], ...] = ()) -> None:
+    """Write a journal as format 3 had it: a row of each pending activity, and no marks."""
+    with lmdb.open(str(folder), max_dbs=32) as env:
+        meta, rows, marks = (
+            env.open_db(DATABASES[db].name.encode()) for db in (META, ACTIVITIES, BUSY)
+        )
+        with env.begin(write=True) as txn:
+            identity = decode(META, IDENTITY, txn.get(IDENTITY, db=meta) or b"")
+            txn.put(IDENTITY, encode(IDENTITY, (3, *identity[1:])), db=meta)
+            txn.drop(marks, delete=True)
+            for place in busy:
+                key = keys.two(*place)
+                txn.put(key, encode(key, (1, 0, None)), db=rows)
+
+
+def test_a_run_that_was_busy_before_the_upgrade_keeps_what_it_calls_after_it(
+    tmp_path: Path,
+) -> None:
+    app = durable_app(tmp_path, {"flow": TWO_AND_ONE})
+    for name in ("one", "two", "three"):
+        (app / f"hang-{name}").touch()
+    with NodeProcess(app) as node:
+        pid = node.spawn("app:flow", HOST)
+        node.until_recorded(pid, "activity_scheduled", 2)
+    make_format_3(app / "data/journal", busy=((1, 1), (1, 2)))
+    check_journal(app)
+    for name in ("one", "two"):
+        (app / f"hang-{name}").unlink()
+    with NodeProcess(app) as node:
+        node.until_recorded(pid, "activity_scheduled", 3)
+        node.until_recorded(pid, "activity_completed", 2)
+        node.crash()
+        (app / "hang-three").unlink()
+        assert node.result(pid) == "three"
+        node.stop()
+    check_journal(app)
+
+
+def test_a_journal_without_a_free_page_is_upgraded(tmp_path: Path) -> None:
+    """One that was compacted, and is larger than the map that a node begins with."""
+    size, whole, compact = 1 << 20, tmp_path / "whole", tmp_path / "compact"
+    with Journal.open(whole, map_size=size) as journal:
+        unit = Unit()
+        for number in range(400):
+            unit.put_name(f"{number}", "x" * 3000)
+        journal.commit(unit)
+    make_format_3(whole)
+    compact.mkdir()
+    with lmdb.open(str(whole), max_dbs=32) as env:
+        env.copy(str(compact), compact=True)
+    assert (compact / "data.mdb").stat().st_size > size
+    with Journal.open(compact, map_size=size) as journal:
+        assert journal.name("399") == "x" * 3000
+    assert verify(compact) == []
 
 
 def test_a_journal_of_a_newer_perdure_is_refused_by_name(tmp_path: Path) -> None:

@@ -387,9 +387,16 @@ class Activities:
                 attempt.cancel()
 
     def close(self) -> None:
-        """The host stops: functions that run are left to end or to be run again at the next
-        boot."""
-        self.places.clear()
+        """The host stops in order, so what runs alone now has not taken the node down: this boot
+        does not count. Functions that run are left to end, and are run again at the next."""
+        for run, seq in self._on_end:
+            execution = self._shard.runs.find_run(run)
+            activity = execution.activities.get(seq) if execution is not None else None
+            if activity is not None and activity.alone:
+                activity.alone -= 1
+                unit = Unit()
+                activity.keep(run, unit)
+                self._shard.submit(unit, Flight(run))
 
 
 def _least(one: int | None, other: int | None) -> int | None:

@@ -48,10 +48,6 @@ class Places:
         self.held = False
         self._next()
 
-    def clear(self) -> None:
-        """Nobody who waits will begin."""
-        self._waiting.clear()
-
     def _next(self) -> None:
         # What begins may be over at once, and leave: it comes back here, not one call deeper.
         if self._calling:

@@ -209,6 +209,7 @@ class Shard(VmWorker):
     def on_stop(self) -> None:
         """Hear of all that is on its way to the disk, before the inbox is closed."""
         with suppress(JournalError):  # it is closed
+            self.activities.close()
             self.flights.wait()
 
     def left_over(self, items: list[Item]) -> None:
