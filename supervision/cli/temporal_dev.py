@@ -19,7 +19,7 @@ from typing import Final
 from runtime.config.loader import Loaded
 from runtime.errors import Kind, PerdureError
 
-#: Seconds for the server to take connections, and to end.
+#: Seconds for the server to serve, and to end.
 _START: Final = 60.0
 _STOP: Final = 10.0
 
@@ -61,7 +61,8 @@ class DevServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Come back when it takes connections. Raises PerdureError UNAVAILABLE when it does not."""
+        """Come back when it serves its namespace. Raises PerdureError UNAVAILABLE when it does
+        not."""
         nothing = subprocess.DEVNULL
         # A session of its own: the node is to stop before it, whatever the terminal sends.
         self._process = subprocess.Popen(
@@ -69,11 +70,18 @@ class DevServer:
         )
         deadline = time.monotonic() + _START
         while self._process.poll() is None and time.monotonic() < deadline:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            if self._serves():
                 return
             time.sleep(0.02)
         self.stop()
         raise PerdureError(Kind.UNAVAILABLE, f"{self._command[0]}: it did not start")
+
+    def _serves(self) -> bool:
+        # It takes connections before it knows its namespace.
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            ask = ["operator", "namespace", "describe", "default", "--address", self.address]
+            return subprocess.run([self._command[0], *ask], capture_output=True).returncode == 0
+        return False
 
     @property
     def pid(self) -> int:
