@@ -24,7 +24,7 @@ from journal.errors import (
 #: Version of the whole layout.
 FORMAT_VERSION: Final = 4
 #: The first format in which runs with pending activities have a mark.
-_MARKED: Final = 4
+MARKS_SINCE: Final = 4
 
 #: The row that says so. Every later version can read it: [format, uuid, created_ns, ...].
 IDENTITY: Final = b"journal"
@@ -232,7 +232,7 @@ def _upgrade(
             with env.begin(write=True) as txn:
                 handles = [env.open_db(database.name.encode(), txn) for database in databases]
                 txn.put(IDENTITY, encode(IDENTITY, identity), db=handles[META])
-                if databases is DATABASES and version < _MARKED:
+                if databases is DATABASES and version < MARKS_SINCE:
                     _mark_busy(txn, handles)
             break
         except lmdb.MapFullError:

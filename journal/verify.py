@@ -31,7 +31,7 @@ from journal.databases import (
 from journal.encoding import decode
 from journal.environment import Environment
 from journal.errors import BadRecordError
-from journal.files import Handles, Transaction
+from journal.files import IDENTITY, MARKS_SINCE, Handles, Transaction
 from journal.journal import MAP_SIZE, Journal
 from journal.records import RunRow
 
@@ -100,7 +100,8 @@ class _Check:
         self._held = set(self._keys(HELD))
         self._sources = set(self._keys(SOURCES))
         # In an older format each row of an activity is a mark.
-        marks = BUSY if self._handles[BUSY] else ACTIVITIES
+        identity = self._txn.get(IDENTITY, db=self._handles[META]) or b""
+        marks = BUSY if decode(META, IDENTITY, identity)[0] >= MARKS_SINCE else ACTIVITIES
         self._busy = {key[:8] for key in self._keys(marks)}
         for db, database in enumerate(DATABASES):
             last = (0, 0)

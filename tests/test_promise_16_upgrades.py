@@ -20,6 +20,7 @@ from journal.encoding import decode, encode
 from journal.files import FORMAT_VERSION, IDENTITY
 from journal.journal import Journal
 from journal.unit import Unit
+from journal.upkeep import backup
 from journal.verify import verify
 from runtime.lua.machine import MACHINE_VERSION
 from supervision import Node
@@ -169,6 +170,8 @@ def test_a_run_that_was_busy_before_the_upgrade_keeps_what_it_calls_after_it(
         node.until_recorded(pid, "activity_scheduled", 2)
     make_format_3(app / "data/journal", busy=((1, 1), (1, 2)))
     check_journal(app)
+    backup(app / "data/journal", tmp_path / "copy")
+    assert verify(tmp_path / "copy") == []
     for name in ("one", "two"):
         (app / f"hang-{name}").unlink()
     with NodeProcess(app) as node:
