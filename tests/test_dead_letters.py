@@ -14,7 +14,7 @@ from supervision import Node
 from tests.cli_lab import APP, perdure, write
 from tests.cli_lab import running as command_running
 from tests.durable_lab import HOST, durable_app
-from tests.process_lab import PATIENCE, function, process, running
+from tests.process_lab import PATIENCE, process, running
 
 
 def test_dead_letters_can_be_seen(tmp_path: Path) -> None:
@@ -77,11 +77,3 @@ def test_the_command_shows_them(tmp_path: Path) -> None:
         assert shown[1].split()[2:] == ["nobody", "hello", "outside"]
         row = json.loads(perdure("dead-letters", "--app", app, "--json").stdout)
         assert (row["to"], row["topic"], row["from"]) == ("nobody", "hello", "")
-
-
-def test_a_topic_that_is_no_text_is_shown_too(tmp_path: Path) -> None:
-    entries = {"odd": function("return process.send('nobody', '\\255', 1)")}
-    with running(tmp_path, entries) as node:
-        with pytest.raises(PerdureError, match="nobody"):
-            node.call("app:odd", timeout=PATIENCE)
-        assert node.dead_letters()[0]["topic"] == "\udcff"

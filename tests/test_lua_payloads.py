@@ -98,7 +98,7 @@ def test_shared_tables_are_not_cycles() -> None:
 
 def test_writers_for_commands() -> None:
     parts = LAB.run(
-        "return S.enc_arr_header(4), S.enc_str('é'), S.enc_str('\\xff'), "
-        "S.enc_bin('a'), S.enc_int(-5)"
+        "return S.enc_arr_header(4), S.str_header[2], 'é', S.long_header(256, 0xda, 0xdb), "
+        "('x'):rep(256), S.enc_bin('a'), S.enc_int(-5)"
     )
-    assert decode(b"".join(parts)) == ["é", b"\xff", b"a", -5]
+    assert decode(b"".join(parts)) == ["é", "x" * 256, b"a", -5]

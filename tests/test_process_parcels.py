@@ -71,13 +71,6 @@ def test_what_only_looks_like_a_pid_is_taken_apart(dest: str) -> None:
     assert found == dest
 
 
-def test_a_topic_of_any_bytes_survives() -> None:
-    (command,) = told(machine(), pid(OTHER, 7), b"caf\xe9")
-    assert isinstance(command, Parcel)
-    ((_, _, topic, *_),) = unpacked(command.size, command.records)
-    assert topic == "caf\udce9"
-
-
 def test_receipts_come_back_the_same_way() -> None:
     made = machine(inbox=InboxLimit(1))
     sender = pid(OTHER, 9)

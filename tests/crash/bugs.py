@@ -46,17 +46,15 @@ def _acknowledge_before_sync() -> None:
 
 
 def _effect_before_commit() -> None:
-    from hosts.durable.shard import Shard
+    from hosts.durable.flights import Flights
 
-    sound = Shard.submit
+    sound = Flights.add
 
-    def submit(self: Any, unit: Any, flight: Any = None) -> None:
-        if flight is not None:
-            self._committed(flight)
-            flight = flight._replace(acks=(), commands=(), effects=())
-        sound(self, unit, flight)
+    def add(self: Any, unit: Any, flight: Any) -> None:
+        self._settle(flight, None)
+        sound(self, unit, flight._replace(acks=(), commands=(), effects=()))
 
-    _replace(Shard, "submit", submit)
+    _replace(Flights, "add", add)
 
 
 def _sync_skipped() -> None:
