@@ -104,9 +104,9 @@ class Flights:
 
     def settle_all(self) -> None:
         """Wait for the disk, and deal with what is there."""
-        self.depart()
         self._deal_with((), None)
         while self.settled < self.sent:
+            self.depart()  # also what was sent while others were dealt with
             self._deal_with(*self._answers.get())
 
     def wait(self) -> None:
