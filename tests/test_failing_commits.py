@@ -4,6 +4,7 @@ and no step lands on one that was lost."""
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 
@@ -14,6 +15,8 @@ from tests.crash_lab import NodeProcess, check_journal, effects, until
 from tests.durable_lab import HOST, durable_app
 
 WORKFLOWS = {
+    "child": "return 7",
+    "parent": 'process.inbox():receive() return process.exec("app:child", "app:orders")',
     # Hears the numbers from 1 to n in order, and calls a function for each.
     "count": """
         local n = ...
@@ -96,5 +99,20 @@ def fails():
         node.do("arm", fault=f"journal.commit.before:{nth}:raise-eio")
         assert node.result(pid) == "done"
         assert [effect.attempt for effect in effects(app)] == [1, 2, 3]
+        node.stop()
+    check_journal(app)
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_a_child_whose_start_could_not_be_written_is_started_later(app: Path, nth: int) -> None:
+    """Its parent asks but once, and waits for its result."""
+    with NodeProcess(app) as node:
+        pid = node.spawn("app:parent", HOST, options={"workflow.id": "parent"})
+        node.do("arm", fault=f"journal.commit.before:{nth}:raise-eio")
+        with suppress(PerdureError):  # at the first it is the message that is refused
+            node.send(pid, "go")
+        if nth == 1:
+            node.send(pid, "go")
+        assert node.result(pid) == 7
         node.stop()
     check_journal(app)

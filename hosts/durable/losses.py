@@ -87,7 +87,7 @@ class Losses:
             shard.let_be(execution)
         shard.endings.forget_lost(refusal)
         shard.arrivals.keys.clear()
-        shard.starts.keys.clear()
+        shard.starts.lost()
 
     def _give_later(self, run: int, records: Sequence[Record]) -> None:
         internal = [record for record in records if record[0] not in _FROM_OUTSIDE]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hosts import cron
 from hosts.durable import keys
@@ -20,6 +21,9 @@ from runtime.routing.router import Origin, SpawnRequest
 if TYPE_CHECKING:
     from hosts.durable.shard import Shard
 
+#: How long a start that could not be written waits for the journal, ns.
+_AGAIN_NS: Final = 1_000_000_000
+
 
 class Starts:
     """Handles the start requests of a shard. Used on the shard's thread."""
@@ -28,6 +32,9 @@ class Starts:
         self._shard = shard
         #: Idempotency keys of runs that are on their way to the disk -> workflow id.
         self.keys: dict[str, str] = {}
+        #: Runs on their way to the disk whose start only their parent waits for, and how to make
+        #: it anew.
+        self._asked: dict[int, Callable[[], None]] = {}
 
     def start_run(self, request: SpawnRequest, workflow_id: str, options: StartOptions) -> None:
         """Start a run, or do what the policies say when its workflow id is in use."""
@@ -107,7 +114,26 @@ class Starts:
             execution.acks.append((reply, encode(pid)))
         if parent is None:
             self._shard.endings.expect(execution.run, request)
+        elif reply is None:
+            again = partial(self._again, parent, request, workflow_id, options)
+            self._asked[execution.run] = again
+            execution.effects.append(partial(self._asked.pop, execution.run, None))
         self._shard.wake(execution)
+
+    def lost(self) -> None:
+        """What was on its way to the disk is not there; a parent asks but once."""
+        self.keys.clear()
+        asked, self._asked = self._asked, {}
+        for again in asked.values():
+            self._shard.deadlines.after(_AGAIN_NS, partial(self._shard.post, again))
+
+    def _again(
+        self, parent: Origin, request: SpawnRequest, workflow_id: str, options: StartOptions
+    ) -> None:
+        """Make a start anew that was lost, if the run that asked for it still waits."""
+        _, run, seq = parent
+        if any(each.seq == seq for each in self._shard.journal.outbox_of(run)):
+            self._shard.request(None, self.start_run, request, workflow_id, options)
 
     def _join(self, request: SpawnRequest, pid: str, current: Execution) -> None:
         """A start request gets the run that is open; the answer goes out once that is on disk."""
