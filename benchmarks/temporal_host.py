@@ -10,6 +10,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -96,12 +97,15 @@ def _prepare(size: int, folder: Path) -> Iterator[Callable[[], Round]]:
         plain = _Plain()
         worker = plain_worker(server.address)
         trips = plain.run(worker.__aenter__())
+        # asyncio's own has a few threads, and no more runs would be in flight.
+        callers = ThreadPoolExecutor(IN_FLIGHT)
 
         async def theirs(activities: int) -> None:
             await trips(names.next(), activities)
 
         async def ours(activities: int) -> None:
-            await asyncio.to_thread(_run, node, activities)
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(callers, _run, node, activities)
 
         def one(work: Callable[[int], Coroutine[Any, Any, None]], count: int) -> float:
             begin = time.perf_counter()
@@ -122,6 +126,7 @@ def _prepare(size: int, folder: Path) -> Iterator[Callable[[], Round]]:
         finally:
             plain.run(worker.__aexit__(None, None, None))
             plain.close()
+            callers.shutdown()
 
 
 def _run(node: Node, activities: int) -> None:
