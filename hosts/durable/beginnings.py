@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hosts import attributes
 from hosts.durable.execution import BEGIN, DEADLINE, Execution
-from hosts.durable.randomness import Randomness, new_uuid
+from hosts.durable.randomness import new_seed, new_uuid
 from hosts.durable.records import Record
 from hosts.start_options import NO_RULES, Rules
 from journal.records import RunRow
@@ -53,7 +53,6 @@ class Beginnings:
 
     def __init__(self, shard: Shard) -> None:
         self._shard = shard
-        self._seeds = Randomness(32)
 
     def make(self, given: Beginning, unit: Unit | None = None) -> tuple[Execution, Record]:
         """A new run, held in memory, and its `started` record.
@@ -78,7 +77,7 @@ class Beginnings:
             "context": given.context,
             "messages": list(given.messages),
             "parent": given.parent,
-            "seed": self._seeds.draw(),
+            "seed": new_seed(),
             "source": bundle.digest,
             "machine": MACHINE_VERSION,
             "info": {

@@ -14,13 +14,14 @@ _TOGETHER: Final = 64
 _VARIANTS: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
 
-class Randomness:
-    """Pieces of `size` random bytes. Safe to use from any thread; not from a forked child, which
-    would draw the same."""
+class _Randomness:
+    """Pieces of `size` random bytes. Safe to use from any thread, and from a forked child."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._pieces: deque[bytes] = deque()
+        # A child that went on with these pieces would draw what its parent draws.
+        os.register_at_fork(after_in_child=self._pieces.clear)
 
     def draw(self) -> bytes:
         """A piece that nobody else gets."""
@@ -33,7 +34,13 @@ class Randomness:
             return block[:size]
 
 
-_of_uuids: Final = Randomness(16)
+_of_uuids: Final = _Randomness(16)
+_of_seeds: Final = _Randomness(32)
+
+
+def new_seed() -> bytes:
+    """32 random bytes, for what is random in a run."""
+    return _of_seeds.draw()
 
 
 def new_uuid() -> str:
