@@ -59,6 +59,12 @@ _FUEL: Final = 50_000_000
 _LOOK_UP: Final = 5.0
 
 
+#: Steps of a VM that are under way at once, on their way from the server or back too; one at a
+#: time runs. With two a busy worker polled so seldom that steps waited at the server: it did two
+#: thirds of the round trips. Many more would wait behind one that burns, for the SDK's two seconds.
+STEPS: Final = 5
+
+
 class Settings(NamedTuple):
     """How a worker runs: fields of its entry.
 
@@ -153,7 +159,7 @@ class TemporalWorker:
             lambda ended: log_failure(ended, self._throttle),
         )  # fmt: skip
         given: dict[str, Any] = {
-            "max_concurrent_workflow_tasks": max(2, 2 * settings.workers),
+            "max_concurrent_workflow_tasks": STEPS * settings.workers,
             "max_concurrent_activities": settings.activities,
             **arguments(settings.options),
         }

@@ -35,7 +35,7 @@ WORKER_OPTIONS: Final[Mapping[str, Option]] = {
         "max_concurrent_local_activities", _COUNT, "requests of runs to the node at the same time"
     ),
     "max_concurrent_workflow_task_execution_size": Option(
-        "max_concurrent_workflow_tasks", _COUNT, "steps under way; by default twice the VMs"
+        "max_concurrent_workflow_tasks", _COUNT, "steps under way; by default 5 for each VM"
     ),
     "max_concurrent_activity_task_pollers": Option(
         "max_concurrent_activity_task_polls", _COUNT, "polls for activities"
