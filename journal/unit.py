@@ -139,7 +139,7 @@ class Unit:
     def put_busy(self, run: int) -> None:
         """Mark a run that has pending activities."""
         key = keys.one(run)
-        self.ops.append((PUT, BUSY, key, encode(key, None)))
+        self.ops.append((PUT, BUSY, key, mark(key)))
 
     def del_busy(self, run: int) -> None:
         """Remove the mark; nothing happens when there is none."""

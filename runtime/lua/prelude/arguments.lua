@@ -53,7 +53,7 @@ function S.try_copy(value) return try(S.copy, value) end
 function S.try_encode_values(...)
   local bytes = pack_few(...)
   if bytes then return bytes, nil end
-  return try(S.pack_args, ...)
+  return try(S.encode_args, select("#", ...), ...)
 end
 
 local function is_plain_table(value) return type(value) == "table" and not S.own_name(value) end
