@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import textwrap
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pykka
 import yaml
 
 from hosts.timers import Timers
-from runtime.errors import PerdureError
+from runtime.errors import Kind, PerdureError
 from supervision.node import Node
 from tests.clock import EPOCH
 from tests.services import eventually
@@ -85,6 +87,21 @@ def running(
 def run(node: Node, entry: str, host: str, *args: Any, **options: Any) -> Any:
     """Spawn a process and wait for what it returns."""
     return node.result(node.spawn(entry, host, *args, **options), PATIENCE)
+
+
+def answer(node: Node, name: str, question: str) -> Any:
+    """What the process of that name answers; when one ends without, its successor is asked."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        eventually(lambda: node.router.lookup(name) is not None)
+        try:
+            return node.actor(name).ask(question, timeout=PATIENCE)
+        except pykka.ActorDeadError:
+            pass
+        except PerdureError as error:
+            if error.kind != Kind.NOT_FOUND:
+                raise
+    raise AssertionError(f"each process named {name} ended without an answer")
 
 
 def failure(node: Node, pid: str) -> PerdureError:

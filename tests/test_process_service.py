@@ -12,7 +12,7 @@ from runtime.errors import Kind, PerdureError
 from supervision.messages import ServiceStatus
 from supervision.node import Node
 from supervision.state import State
-from tests.process_lab import PATIENCE, NodeClock, eventually, failure, process, running
+from tests.process_lab import PATIENCE, NodeClock, answer, eventually, failure, process, running
 from tests.services import in_background
 
 #: Does what its messages say.
@@ -53,7 +53,7 @@ def until(node: Node, state: State) -> ServiceStatus:
 
 def alive(node: Node) -> str:
     """PID of the service's process, as it says itself."""
-    return str(node.actor("worker").ask("are you there?", timeout=PATIENCE))
+    return str(answer(node, "worker", "are you there?"))
 
 
 def test_a_crash_is_answered_by_the_policy(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from runtime.errors import PerdureError
 from supervision.node import Node
 from supervision.state import State
-from tests.process_lab import PATIENCE, eventually, function, process, running
+from tests.process_lab import PATIENCE, answer, function, process, running
 
 KEEPER = process("""
     process.registry.register("keeper")
@@ -29,8 +29,7 @@ def keeper(version: int) -> dict[str, Any]:
 
 
 def said(node: Node) -> Any:
-    eventually(lambda: node.router.lookup("keeper") is not None)
-    return node.actor("keeper").ask("say", timeout=PATIENCE)
+    return answer(node, "keeper", "say")
 
 
 def states(node: Node) -> dict[str, State]:

@@ -13,7 +13,7 @@ from runtime.errors import PerdureError
 from supervision.messages import ServiceStatus
 from supervision.node import Node
 from supervision.state import State
-from tests.process_lab import PATIENCE, eventually, process, running
+from tests.process_lab import answer, eventually, process, running
 from tests.test_process_service import status
 
 #: Holds the name it is given, and does as its messages say.
@@ -55,8 +55,7 @@ def holder(node: Node, name: str) -> str | None:
 
 def alive(node: Node, name: str) -> str:
     """PID of the process that holds a name, as it says itself."""
-    eventually(lambda: holder(node, name) is not None)
-    return str(node.actor(name).ask("are you there?", timeout=PATIENCE))
+    return str(answer(node, name, "are you there?"))
 
 
 def below(node: Node, service_id: str) -> list[ServiceStatus]:
