@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,24 +14,42 @@ import pytest
 from benchmarks import report
 from benchmarks.catalogue import ALL
 from benchmarks.figures import Figure, Goal, Peer, Spread, result
+from benchmarks.peers import durable
 from benchmarks.runner import run
 from benchmarks.surroundings import file_system, warnings
 
 
+#: Of the benchmarks that stand beside other engines, each started anew, the gate runs one so.
+BESIDE = [
+    pytest.param(name, marks=() if name == "empty workflows" else pytest.mark.soak)
+    for name, benchmark in ALL.items()
+    if any(each.peer in durable.PEERS for each in benchmark.figures)
+]
+
+
 @pytest.mark.parametrize("name", list(ALL))
-def test_runs_with_a_tiny_size(name: str, tmp_path: Path) -> None:
-    results = run(ALL[name], tmp_path, quick=True)
+def test_runs_with_a_tiny_size(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    peers = durable.PEERS
+    monkeypatch.setattr(durable, "PEERS", ())
+    check_run(name, tmp_path, left_out=peers)
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_runs_beside_other_engines(name: str, tmp_path: Path) -> None:
+    check_run(name, tmp_path)
+
+
+def check_run(name: str, folder: Path, left_out: Sequence[Peer] = ()) -> None:
+    results = run(ALL[name], folder, quick=True)
     assert [each.figure for each in results] == list(ALL[name].figures)
     for each in results:
+        peer = each.figure.peer
+        there = peer.present() and peer not in left_out if isinstance(peer, Peer) else peer != ""
         # Memory of a few processes can vanish in what the allocator had at hand.
         assert math.isfinite(each.own.median)
-        assert (each.ratio is None) == (not _is_there(each.figure.peer))
+        assert (each.ratio is None) == (not there)
         assert each.met is None
-    assert list(tmp_path.iterdir()) == []
-
-
-def _is_there(peer: str | Peer) -> bool:
-    return peer.present() if isinstance(peer, Peer) else peer != ""
+    assert list(folder.iterdir()) == []
 
 
 def test_the_command_prints_json(tmp_path: Path) -> None:
