@@ -18,7 +18,6 @@ from benchmarks.peers import durable
 from benchmarks.runner import run
 from benchmarks.surroundings import file_system, warnings
 
-
 #: Of the benchmarks that stand beside other engines, each started anew, the gate runs one so.
 BESIDE = [
     pytest.param(name, marks=() if name == "empty workflows" else pytest.mark.soak)

@@ -54,7 +54,7 @@ def test_the_first_shell_block_holds_two_commands_that_each_work_alone() -> None
     for command in (demo, tests):
         assert command.startswith("python3 -m venv .venv && .venv/bin/pip install ")
     assert demo.endswith("&& .venv/bin/perdure run examples/orders demo")
-    assert tests.endswith("&& .venv/bin/python -m pytest -q -n 2")
+    assert tests.endswith("&& .venv/bin/python -m pytest -q -n 3 --dist loadfile")
 
 
 def test_the_application_starts_and_its_functions_answer(node: Node) -> None:
