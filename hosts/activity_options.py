@@ -62,6 +62,14 @@ class ActivityOptions(NamedTuple):
     task_queue: str | None = None  #: of the worker whose places it takes; None: its own
     wait_for_cancellation: bool = False  #: a cancelled one ends when its function does
 
+    def left(self, scheduled: int, now: int) -> int | None:
+        """Nanoseconds from now to schedule_to_close, None without one.
+
+        Args:
+            scheduled, now: by the same clock, ns.
+        """
+        return None if self.schedule_to_close is None else scheduled + self.schedule_to_close - now
+
 
 _ACTIVITY_OPTIONS: Final = (
     "start_to_close_timeout", "schedule_to_close_timeout", "schedule_to_start_timeout",

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from hosts.clients import Clients
 from hosts.definitions import definitions
@@ -49,6 +49,17 @@ class Deployed:
         self._clients = clients
         self._vms: set[Vm] = set()
         self._lock = threading.Lock()
+
+    def option(self, entry: str, name: str) -> Any:
+        """What a workflow's entry says now, None where it is gone."""
+        registry = self.registry
+        return registry.get(entry).data[name] if entry in registry else None
+
+    def retry_of(self, target: str) -> Any:
+        """`meta.options.retry` of a function's entry, or None."""
+        registry = self.registry
+        options = registry.get(target).meta.get("options") if target in registry else None
+        return options.get("retry") if isinstance(options, dict) else None
 
     def join(self, make: Callable[[], VmT]) -> VmT:
         """Make a VM worker, from the definitions of now; it hears of every change from then on."""

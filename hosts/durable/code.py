@@ -31,7 +31,7 @@ class Code:
 
     def is_latest(self, entry: str) -> bool:
         """Whether runs of an entry take new code by themselves."""
-        return bool(self._shard.parts.option(entry, "versioning") == "latest")
+        return bool(self._shard.parts.deployed.option(entry, "versioning") == "latest")
 
     def definition(self, row: RunRow, started: Mapping[str, Any]) -> str:
         """What the machine is to run a run as.

@@ -85,7 +85,7 @@ class Endings:
         """The failure that parks a run (`on_error: suspend`), or None."""
         if end.ok:
             return None
-        on_error = self._shard.parts.option(execution.row.entry, "on_error")
+        on_error = self._shard.parts.deployed.option(execution.row.entry, "on_error")
         return str(decode(end.value)) if on_error == "suspend" else None
 
     def end(

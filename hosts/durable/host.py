@@ -21,9 +21,9 @@ from hosts.durable.activities import Activities
 from hosts.durable.deadlines import Deadlines
 from hosts.durable.inline import InlineFunctions
 from hosts.durable.limit import NO_LIMIT, PayloadLimit
-from hosts.durable.outbox import child_ended
+from hosts.durable.poison import Reruns
 from hosts.durable.records import Record
-from hosts.durable.recovery import Recovery
+from hosts.durable.recovery import busy, recover
 from hosts.durable.reports import JournalReports
 from hosts.durable.shard import Parts, Shard
 from hosts.start_options import start_options
@@ -137,7 +137,8 @@ class WorkflowHost:
             shard.post(wait)
         faults.point(RECOVERY_BEFORE)
         try:
-            self._recover(journal)
+            recover(journal, self._row, self._owner_of, self.deliver)
+            Reruns(busy(journal, self._owner_of), self._shards, self._timers).start()
             # What is done now may be for a run of this host, and its answer is.
             self._router.attach(self, self._task_queue)
         finally:
@@ -178,43 +179,6 @@ class WorkflowHost:
             if error is None
             else PerdureError(Kind.UNAVAILABLE, f"{self.id} takes no work: {error}", True)
         )
-
-    def _recover(self, journal: Journal) -> None:
-        pending: dict[int, None] = {}
-        bad: Callable[[BadRecordError], None] = lambda error: logger.error("%s", error)  # noqa: E731
-        for run in journal.ready(on_bad=bad):
-            pending[run] = None
-        interrupted: list[tuple[Shard, int]] = []
-        for run in journal.busy_runs(on_bad=bad):
-            owner = self._owner_of(run)
-            if owner is not None:
-                interrupted.append((owner, run))
-        left: dict[int, list[int]] = {}
-        for row in journal.outbox(on_bad=bad):
-            left.setdefault(row.run, []).append(row.seq)
-        for run, seqs in left.items():
-            owner, run_row = self._owner_of(run), self._row(run)
-            if run_row is None:
-                continue
-            if 0 in seqs and (parent := self._owner_of(run_row.parent)) is not None:
-                # An ended child whose parent, a run of this host, has not taken note.
-                parent_row = self._row(run_row.parent)
-                assert parent_row is not None
-                end = parent.runs.end_of_run(run)
-                if end is not None:
-                    self.deliver(child_ended(parent_row, run, run_row, *end))
-            if owner is None:
-                continue
-            if run_row.is_open:
-                pending[run] = None
-                continue
-            if seqs != [0]:
-                owner.post(partial(owner.resumption.ended, run, run_row, seqs))
-        for run in pending:
-            owner = self._owner_of(run)
-            if owner is not None:
-                owner.post(partial(owner.resumption.open, run))
-        Recovery(interrupted, self._shards, self._timers).start()
 
     def _shard(self, index: int, parts: Parts, deadlines: Deadlines) -> Shard:
         return Shard(

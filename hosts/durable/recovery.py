@@ -1,76 +1,66 @@
-"""After a crash: the activities that were running are run again, one at a time.
-
-One that takes the node down is alone when it does, so it is known, counted, and after three times
-failed (durability.md, promise 4). One that has run for a while without doing harm no longer holds
-up the others.
-"""
+"""Boot: what the last boot left undone is handed to the shards whose runs it is of."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable
 from functools import partial
-from typing import Final
 
+from hosts.durable.outbox import child_ended
 from hosts.durable.shard import Shard
-from hosts.timers import Timers
+from journal.errors import BadRecordError
+from journal.journal import Journal
+from journal.records import RunRow
+from runtime.inputs import Input
 
-#: How long an activity is watched alone at most, ns.
-ALONE_NS: Final = 2_000_000_000
+logger = logging.getLogger(__name__)
 
 
-class Recovery:
-    """Reruns activities one at a time across the shards of a host.
+def recover(
+    journal: Journal,
+    row_of: Callable[[int], RunRow | None],
+    owner_of: Callable[[int], Shard | None],
+    deliver: Callable[[Input], None],
+) -> None:
+    """Have every run go on that is ready to step or has asked others for something.
 
     Args:
-        busy: runs with activities that were running, each with its shard.
+        row_of: how a run stands, None for one that cannot be read.
+        owner_of: the shard of a run, None for one of another host.
+        deliver: gives an input to a run of the host.
     """
+    pending = dict.fromkeys(journal.ready(on_bad=_log))
+    left: dict[int, list[int]] = {}
+    for row in journal.outbox(on_bad=_log):
+        left.setdefault(row.run, []).append(row.seq)
+    for run, seqs in left.items():
+        owner, run_row = owner_of(run), row_of(run)
+        if run_row is None:
+            continue
+        if 0 in seqs and (parent := owner_of(run_row.parent)) is not None:
+            # An ended child whose parent, a run of this host, has not taken note.
+            parent_row = row_of(run_row.parent)
+            assert parent_row is not None
+            end = parent.runs.end_of_run(run)
+            if end is not None:
+                deliver(child_ended(parent_row, run, run_row, *end))
+        if owner is None:
+            continue
+        if run_row.is_open:
+            pending[run] = None
+        elif seqs != [0]:
+            owner.post(partial(owner.resumption.ended, run, run_row, seqs))
+    for run in pending:
+        owner = owner_of(run)
+        if owner is not None:
+            owner.post(partial(owner.resumption.open, run))
 
-    def __init__(
-        self, busy: Iterable[tuple[Shard, int]], shards: list[Shard], timers: Timers
-    ) -> None:
-        self._busy = deque(busy)
-        #: Activities of the run that it has come to.
-        self._pending: deque[tuple[Shard, int, int]] = deque()
-        self._shards = shards
-        self._timers = timers
-        self._turn = 0
 
-    def start(self) -> None:
-        """Begin with the first; everything else waits until the last is over."""
-        if self._busy:
-            for shard in self._shards:
-                shard.activities.places.held = True
-            self._next(0)
+def busy(journal: Journal, owner_of: Callable[[int], Shard | None]) -> list[tuple[Shard, int]]:
+    """Runs with activities that were running, each with its shard."""
+    runs = ((owner_of(run), run) for run in journal.busy_runs(on_bad=_log))
+    return [(owner, run) for owner, run in runs if owner is not None]
 
-    def _next(self, turn: int) -> None:
-        """The activity of `turn` is over, or was watched long enough."""
-        if turn != self._turn:
-            return
-        self._turn += 1
-        if self._pending:
-            self._rerun(*self._pending.popleft())
-        elif self._busy:
-            shard, run = self._busy.popleft()
-            shard.post(partial(self._come_to, shard, run, self._turn))
-        else:
-            for shard in self._shards:
-                shard.post(shard.activities.places.release)
 
-    def _come_to(self, shard: Shard, run: int, turn: int) -> None:
-        """On the shard's thread: the activities of a run are next."""
-        try:
-            for seq in shard.activities.interrupted(run):
-                self._pending.append((shard, run, seq))
-        finally:
-            self._next(turn)
-
-    def _rerun(self, shard: Shard, run: int, seq: int) -> None:
-        over = partial(self._next, self._turn)
-
-        def watched() -> None:
-            shard.post(partial(shard.activities.harmless, run, seq))
-            shard.post(over)
-
-        self._timers.add(self._timers.clock.monotonic() + ALONE_NS, watched)
-        shard.post(partial(shard.activities.rerun_alone, run, seq, partial(shard.post, over)))
+def _log(error: BadRecordError) -> None:
+    logger.error("%s", error)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from hosts.durable import replay
-from hosts.durable.execution import Execution
+from hosts.durable.attempts import Key
+from hosts.durable.execution import Activity, Execution
 from hosts.durable.flights import Flight
 from hosts.durable.records import NIL, Record
 from journal.errors import BadRecordError
@@ -51,6 +52,12 @@ class Runs:
         if row is None or not row.is_open or row.host != self._parts.host_id:
             return None
         return self.load(run, row)
+
+    def find_activity(self, key: Key) -> tuple[Execution, Activity] | None:
+        """An activity that has no result yet, and its open run."""
+        execution = self.find_run(key[0])
+        activity = None if execution is None else execution.activities.get(key[1])
+        return None if execution is None or activity is None else (execution, activity)
 
     def unfinished(self, workflow_id: str) -> Execution | None:
         """The run whose end is still to be told: an open one, or one that ended but not yet on

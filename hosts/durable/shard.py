@@ -40,6 +40,7 @@ from hosts.durable.limit import PayloadLimit
 from hosts.durable.losses import Losses
 from hosts.durable.migration import Migration
 from hosts.durable.outbox import Outbox
+from hosts.durable.poison import Poison
 from hosts.durable.records import Record
 from hosts.durable.resumption import Resumption
 from hosts.durable.runs import Runs
@@ -82,11 +83,6 @@ class Parts(NamedTuple):
     cache: int
     payload_limit: PayloadLimit
 
-    def option(self, entry: str, name: str) -> Any:
-        """What a workflow's entry says now, None where it is gone."""
-        registry = self.deployed.registry
-        return registry.get(entry).data[name] if entry in registry else None
-
 
 class Shard(VmWorker):
     """Owns runs; every method but `post` runs on its thread."""
@@ -107,6 +103,7 @@ class Shard(VmWorker):
         self.machine = make_machine()
         self.activities = make_activities(self)
         self.inline = make_inline(self)
+        self.poison = Poison(self)
         self.deadlines = deadlines
         self.outbox = Outbox(self)
         self.runs = Runs(self)
@@ -209,7 +206,7 @@ class Shard(VmWorker):
     def on_stop(self) -> None:
         """Hear of all that is on its way to the disk, before the inbox is closed."""
         with suppress(JournalError):  # it is closed
-            self.activities.close()
+            self.poison.close()
             self.flights.wait()
 
     def left_over(self, items: list[Item]) -> None:

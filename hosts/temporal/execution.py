@@ -297,7 +297,7 @@ class Execution:
         if end.ok:
             return raw(end.value)
         error: PerdureError = decode(end.value)
-        if self.parts.option(self.info.workflow_type, "on_error") == "suspend":
+        if self.parts.deployed.option(self.info.workflow_type, "on_error") == "suspend":
             # The server tries the task again and again: code that does better gets the same inputs.
             raise RuntimeError(effects.explain(error))
         if not workflow.unsafe.is_replaying():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from hosts.activity_options import RetryPolicy
 from hosts.calls import Calls
@@ -46,20 +45,9 @@ class Parts:
         """The PID of a workflow of this worker."""
         return f"{{{self.host_id}|{workflow_id}}}"
 
-    def option(self, entry: str, name: str) -> Any:
-        """What a workflow's entry says now, None where it is gone."""
-        registry = self.deployed.registry
-        return registry.get(entry).data[name] if entry in registry else None
-
     def is_latest(self, entry: str) -> bool:
         """Whether runs of an entry take new code by themselves."""
-        return bool(self.option(entry, "versioning") == "latest")
-
-    def retry_of(self, target: str) -> Any:
-        """`meta.options.retry` of a function's entry, or None."""
-        registry = self.deployed.registry
-        options = registry.get(target).meta.get("options") if target in registry else None
-        return options.get("retry") if isinstance(options, dict) else None
+        return bool(self.deployed.option(entry, "versioning") == "latest")
 
     def kind_of(self, entry: str) -> str:
         """Kind of a Lua entry that is deployed, else ""."""

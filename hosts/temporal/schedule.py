@@ -60,7 +60,7 @@ def options_of(parts: Parts, command: c.Call) -> ActivityOptions:
     given: Any = None if command.options is None else decode(command.options)
     return activity_options(
         given if isinstance(given, dict) else {},
-        parts.retry_of(command.target),
+        parts.deployed.retry_of(command.target),
         parts.retry_policy,
     )
 

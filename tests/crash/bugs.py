@@ -127,12 +127,12 @@ def _outbox_not_resumed() -> None:
 def _attempt_not_counted() -> None:
     from hosts.durable.activities import Activities
 
-    sound = Activities._journal_attempt
+    sound = Activities.journal_attempt
 
-    def journal_attempt(self: Any, execution: Any, seq: int, *, alone: bool) -> None:
-        sound(self, execution, seq, alone=False)
+    def journal_attempt(self: Any, execution: Any, activity: Any, *, alone: bool) -> None:
+        sound(self, execution, activity, alone=False)
 
-    _replace(Activities, "_journal_attempt", journal_attempt)
+    _replace(Activities, "journal_attempt", journal_attempt)
 
 
 def _dedupe_off() -> None:
