@@ -63,14 +63,21 @@ class Node:
 
     Args:
         sources: entry name (in namespace app) to source or definition.
-        fuel, memory: as for Machine.
+        fuel, memory, growth: as for Machine.
     """
 
     def __init__(
-        self, sources: dict[str, str | Definition], *, fuel: int = 5_000_000, memory: int = 1 << 28
+        self,
+        sources: dict[str, str | Definition],
+        *,
+        fuel: int = 5_000_000,
+        memory: int = 1 << 28,
+        growth: int = 0,
     ) -> None:
         self.clock = StillClock()
-        self.machine = Machine(HOST, PID_PREFIX, self.clock, fuel=fuel, memory=memory)
+        self.machine = Machine(
+            HOST, PID_PREFIX, self.clock, fuel=fuel, memory=memory, growth=growth
+        )
         self.machine.define(
             {
                 f"app:{name}": source if isinstance(source, Definition) else entry(source)

@@ -12,7 +12,7 @@ from runtime import commands as c
 from runtime import inputs
 from runtime.codec import encode_args
 from runtime.lua.machine import OutOfMemoryError
-from tests.machine_harness import Node, entry, error_of
+from tests.machine_harness import EPOCH, RUN, Node, entry, error_of
 
 PING = """
     local inbox = process.inbox()
@@ -233,6 +233,21 @@ def test_memory(name: str) -> None:
     node.machine.define({"app:churn": churn})
     assert node.run("churn") == 1
     assert node.machine.memory < 30 << 20
+
+
+@pytest.mark.parametrize("name", ["a table that grows", "texts", "under pcall", "string.rep"])
+def test_what_a_step_may_add(name: str) -> None:
+    sources = {"held": "local t = {} for i = 1, 200000 do t[i] = {i} end process.inbox():receive()"}
+    node = Node({**sources, "main": MEMORY_ATTACKS[name]}, fuel=50_000_000, growth=8 << 20)
+    node.start("held")
+    node.step()
+    run = node.start("main", pid=RUN, durable=True, seed=bytes(32))
+    node.step(inputs.step(run, EPOCH, None, []))
+    error = error_of(lambda: node.result(run))
+    assert error.kind == "Internal"
+    expected = "process killed: out of memory: it grew its VM in one step by more than 8 MB"
+    assert error.message == expected
+    assert node.logged() == []
 
 
 def test_the_hard_cap_costs_the_vm_and_not_the_interpreter() -> None:

@@ -47,7 +47,7 @@ from runtime.codec import decode, encode, encode_args
 from runtime.errors import Kind, PerdureError
 from runtime.ids import Pid
 from runtime.inputs import Input, StartOptions
-from runtime.lua.machine import MACHINE_VERSION
+from runtime.lua.machine import MACHINE_VERSION, OutOfMemoryError
 
 NIL: Final = encode(None)
 #: How many keys of messages a run that goes on as new takes along.
@@ -224,7 +224,11 @@ class Execution:
             info.get_current_history_length(),
             info.get_current_history_size(),
         )
-        return self._vm.step(self.pid, info.run_id, [step])
+        try:
+            return self._vm.step(self.pid, info.run_id, [step])
+        except OutOfMemoryError as error:
+            killed = PerdureError(Kind.INTERNAL, f"process killed: out of memory: {error}", False)
+            return [c.Ended(self.pid, False, encode(killed), info.workflow_type)]
 
     def _start(self, definition: str, args: bytes) -> Input:
         info = self.info

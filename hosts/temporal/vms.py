@@ -3,7 +3,8 @@
 A run is pinned to a VM by its run id, for as long as it is in memory. The SDK steps runs on the
 threads of its executor, so each VM has a lock. What is lost with a VM (it hit its cap) or with a
 step that the SDK interrupted is rebuilt: a step that does not find its run fails the workflow
-task, and the server's history is replayed.
+task, and the server's history is replayed. The run that stepped when a VM hit its cap is rebuilt in
+a VM of its own: if that hits it too, nothing else is to blame.
 """
 
 from __future__ import annotations
@@ -59,6 +60,12 @@ class RunVm:
         #: By PID.
         self._runs: dict[str, InMemory] = {}
         self._pinned: set[str] = set()
+        #: Run ids of those whose step has hit the cap.
+        self._suspects: set[str] = set()
+
+    def of(self, run_id: str) -> RunVm:
+        """This one, or for a run that is under suspicion to fill it one of its own."""
+        return self.fresh(f"{self.name}, of {run_id}") if run_id in self._suspects else self
 
     def fresh(self, name: str) -> RunVm:
         """A VM of the same kind, without runs and with the definitions of now."""
@@ -82,7 +89,8 @@ class RunVm:
         return pid in self._runs and self._runs[pid].run_id == run_id
 
     def step(self, pid: str, run_id: str, batch: Sequence[Input]) -> list[Command]:
-        """Step a run; its commands. Raises RunLostError."""
+        """Step a run; its commands. Raises RunLostError, or OutOfMemoryError when it has filled
+        the VM by itself: then it is not in memory any more, either."""
         with self._lock:
             if not self._has(pid, run_id):
                 raise RunLostError(f"{pid} is not in memory any more: it is replayed")
@@ -90,9 +98,13 @@ class RunVm:
                 return self._machine.step(batch)[1]
             except OutOfMemoryError as error:
                 logger.error("%s: %s; the VM was replaced", self.name, error)
+                alone = len(self._runs) == 1
                 self._machine = self._make()
                 self._runs.clear()
                 self._pinned.clear()
+                if alone:
+                    raise
+                self._suspects.add(run_id)
                 raise RunLostError(f"{pid}: {error}: it is replayed") from error
             except BaseException:
                 # The SDK may have interrupted the step: what is left of the run is worth nothing.
@@ -128,4 +140,4 @@ class RunVms:
 
     def of(self, run_id: str) -> RunVm:
         """The VM that a run is pinned to."""
-        return self.all[zlib.crc32(run_id.encode()) % len(self.all)]
+        return self.all[zlib.crc32(run_id.encode()) % len(self.all)].of(run_id)

@@ -55,6 +55,8 @@ _IDS: Final = uuid.UUID("0f6f4a0e-6f2e-4f0b-9d55-1c9b8d3f7a42")
 #: Instructions of a step at most, whatever the entry says: half a second of the 2 that the SDK
 #: gives it.
 _FUEL: Final = 50_000_000
+#: Bytes that a step may add to its VM: filling more, and collecting it, would take longer.
+_GROWTH: Final = 96 << 20
 #: Seconds that the look-up of a name at the server may take.
 _LOOK_UP: Final = 5.0
 
@@ -230,7 +232,7 @@ class TemporalWorker:
             machine = Machine(
                 self.id, f"{{{self.id}.functions-{index}|n", self._timers.clock,
                 fuel=min(self._settings.fuel or _FUEL, _FUEL), memory=self._settings.memory,
-                payload_limit=LIMIT, over_limit=OVER_LIMIT,
+                growth=_GROWTH, payload_limit=LIMIT, over_limit=OVER_LIMIT,
                 patched=workflow.patched,
             )  # fmt: skip
             machine.define(self._deployed.definitions)

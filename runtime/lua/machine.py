@@ -95,6 +95,8 @@ class Machine:
         over_limit: what the error says that too large a thing is more than: whose limit, and
             what to do.
         memory: bytes at which the process that grew the VM is killed.
+        growth: bytes by which a step of a workflow may grow the VM, or 0 for no limit but
+            `memory`.
         cap: bytes that the VM can have at all; by default half more than `memory`.
         inbox: how many messages may wait for a process.
         parcels: whether what goes from processes to those of other VMs comes out as Parcels.
@@ -110,6 +112,7 @@ class Machine:
         *,
         fuel: int = 100_000_000,
         memory: int = 1 << 30,
+        growth: int = 0,
         payload_limit: int = 0,
         over_limit: str = "",
         cap: int | None = None,
@@ -138,6 +141,7 @@ class Machine:
         shared[b"host"] = host.encode()
         shared[b"fuel"] = fuel or False
         shared[b"memory_limit"] = memory // 1024
+        shared[b"step_growth"] = growth // 1024 or False
         shared[b"payload_limit"] = payload_limit or (1 << 62)
         over_limit = over_limit or (
             f"the payload_limit of the journal, {payload_limit}: keep it elsewhere and pass on "

@@ -5,7 +5,7 @@
 -- shares, and when LOOK_EVERY instructions are gone they call `look`, which charges the slot that runs. So do the
 -- making of a coroutine, the work that library functions do in C (S.charge), and each second of wall clock that
 -- passes meanwhile, for what neither sees. When the fuel of a turn is gone, or the VM holds more than
--- S.memory_limit, the slot is killed: slot.killed says why, and error(nil) unwinds it, again at every place that
+-- S.memory_limit, or S.step_growth more than before the step, the slot is killed: slot.killed says why, and error(nil) unwinds it, again at every place that
 -- counts. There is no sentinel for user code to meet: whatever catches errors on its behalf looks at slot.killed
 -- first (S.passed).
 --
@@ -15,6 +15,7 @@
 -- S.busy is set by operations that touch more than the running slot. A kill that falls into one comes
 -- right behind it. What runs outside of coroutines, the scheduler and the boundary, is never killed.
 --
+-- S.fuel_up(slot)                   a step of a durable slot begins
 -- S.new_coroutine(f) -> thread      charged to the running slot
 -- S.charge(amount)                  charge the running slot `amount` instructions
 -- S.share(f, counter, look) -> f    let a metered function, in which they have these names, count with all others
@@ -35,9 +36,11 @@ S.busy = false
 S.look_every = LOOK_EVERY
 local FUEL = S.fuel -- instructions per turn of a slot; false: nothing counts, no limits
 local LIMIT = S.memory_limit -- KB
+local GROWTH = S.step_growth -- KB that a step may add; false: as much as the VM may hold
+local limit = LIMIT -- KB that the VM may hold now
 -- Garbage may go above the limit; what is alive may not. The gap keeps a VM that is nearly full from
 -- collecting at every look.
-local COLLECT_AT = LIMIT + LIMIT // 8
+local collect_at = LIMIT + LIMIT // 8
 local second_cost = FUEL and (FUEL // 8 < SECOND_COST and FUEL // 8 or SECOND_COST)
 local second = 0 -- the wall clock at the last look
 local left = LOOK_EVERY -- instructions until the next look
@@ -54,9 +57,15 @@ end
 
 -- True when the VM holds too much even after a collection.
 local function is_full()
-  if collectgarbage("count") <= COLLECT_AT then return false end
+  if collectgarbage("count") <= collect_at then return false end
   collectgarbage()
-  return collectgarbage("count") > LIMIT
+  return collectgarbage("count") > limit
+end
+
+local function out_of_memory(slot)
+  local grew = limit == LIMIT and "its VM past " .. LIMIT // 1024
+    or "its VM in one step by more than " .. GROWTH // 1024
+  return kill(slot, "out of memory: it grew " .. grew .. " MB")
 end
 
 local function look()
@@ -81,11 +90,18 @@ local function look()
     slot.overtime = true
     kill(slot, "a step took longer than its task_timeout of " .. slot.step_limit // 1000000 .. "ms")
   end
-  if collectgarbage("count") > COLLECT_AT then
+  if collectgarbage("count") > collect_at then
     slot.fuel = slot.fuel - FUEL // 16
-    if is_full() then
-      kill(slot, "out of memory: it grew its VM past " .. LIMIT // 1024 .. " MB")
-    end
+    if is_full() then out_of_memory(slot) end
+  end
+end
+
+function S.fuel_up(slot)
+  slot.fuel = FUEL
+  if GROWTH then
+    local most = collectgarbage("count") // 1 + GROWTH
+    limit = most < LIMIT and most or LIMIT
+    collect_at = limit + (limit < LIMIT and GROWTH or LIMIT) // 8
   end
 end
 

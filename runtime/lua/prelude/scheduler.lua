@@ -216,7 +216,7 @@ S.share(run, "left")
 function S.run_slice(budget) return run(ready, budget, FUEL) end
 
 function S.run_step(slot)
-  slot.fuel = FUEL
+  S.fuel_up(slot)
   slot.step_due = slot.step_limit and not slot.replaying and S.wall() + slot.step_limit or nil
   run(durable_ready, huge, false)
 end
