@@ -11,9 +11,9 @@ from journal.errors import JournalError
 from runtime.config.loader import load
 from runtime.config.problems import ConfigurationError, Problem
 from supervision.check import check as problems_of
-from supervision.cli.errors import FAILED, USAGE
+from supervision.cli.errors import FAILED, USAGE, one_line, report_problems
 from supervision.cli.options import as_json, data, overrides
-from supervision.cli.output import json_line, one_line, report_problems, table
+from supervision.cli.output import json_line, table
 from supervision.data_folder import data_folder
 from supervision.trial import Tried, reading, trials
 

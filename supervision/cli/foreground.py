@@ -23,7 +23,7 @@ from runtime.codec import decode, encode_args
 from runtime.errors import Kind, PerdureError
 from runtime.inputs import StartOptions
 from runtime.routing.router import SpawnRequest
-from supervision.cli.output import report
+from supervision.cli.errors import report
 from supervision.messages import ServiceStatus
 from supervision.node import Node
 from supervision.state import State

@@ -21,9 +21,9 @@ from runtime.clock import timestamp
 from runtime.config.loader import load
 from runtime.config.problems import ConfigurationError
 from runtime.errors import Kind, PerdureError
-from supervision.cli.errors import FAILED, USAGE
+from supervision.cli.errors import FAILED, USAGE, report, report_problems
 from supervision.cli.options import as_json
-from supervision.cli.output import facts, json_line, local_time, report, report_problems, table
+from supervision.cli.output import facts, json_line, local_time, table
 from supervision.control.timeline import timeline
 from supervision.trial import reading
 

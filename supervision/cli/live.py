@@ -6,7 +6,7 @@ import functools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -194,6 +194,3 @@ def terminate(node: ControlClient, target: str, as_json: bool) -> None:
     """End a process or workflow at once."""
     node.call("terminate", target=target)
     done("terminated", as_json)
-
-
-COMMANDS: Final = (ps, dead_letters, metrics, spawn, send, cancel, terminate)

@@ -1,24 +1,22 @@
-"""How the commands print: tables and sentences for people, lines of JSON for programs."""
+"""What the commands print: tables for people, lines of JSON for programs.
+
+rich is imported where a table is made: that takes longer than to ask a node for its rows.
+"""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from runtime.config.problems import Problem
-from runtime.errors import PerdureError
 from supervision.control.plain import plain
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 #: Columns of output that is no terminal: nothing is folded there.
 _WIDE = 100_000
@@ -42,6 +40,9 @@ _STYLES = {
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A table on stdout; values that are no text are shown as `cell` does."""
+    from rich.table import Table
+    from rich.text import Text
+
     rows = list(rows)
     if len(rows) > _LONG:
         _columns([columns, *([cell(value) for value in row] for row in rows)])
@@ -57,6 +58,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 def _columns(rows: Sequence[Sequence[str]]) -> None:
     """A long table as plain columns, a row a line."""
+    from rich.cells import cell_len
+
     lines = [[text.replace("\n", "\\n") for text in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
@@ -75,6 +78,9 @@ def cell(value: Any) -> str:
 
 def facts(pairs: Mapping[str, Any]) -> None:
     """Names and values, one a line; those without a value are left out."""
+    from rich.table import Table
+    from rich.text import Text
+
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="bold")
     grid.add_column(overflow="fold")
@@ -86,6 +92,8 @@ def facts(pairs: Mapping[str, Any]) -> None:
 
 
 def _print(grid: Table) -> None:
+    from rich.console import Console
+
     console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
     with console.capture() as capture:
         console.print(grid)
@@ -118,45 +126,3 @@ def duration(seconds: float | None) -> str:
     if days:
         return f"{days}d {hour}h"
     return f"{hour}h {minute}m" if hours else f"{minute}m {second}s"
-
-
-def report(error: PerdureError) -> None:
-    """An error on stderr, with the traceback of where it was raised."""
-    click.secho("error: ", fg="red", nl=False, err=True)
-    click.echo(str(error), err=True)
-    if error.trace:
-        click.echo(_indented(error.trace.rstrip()), err=True)
-
-
-def report_problems(problems: Sequence[Problem], headline: str) -> None:
-    """All problems of a configuration on stderr."""
-    click.secho("error: ", fg="red", nl=False, err=True)
-    click.echo(headline, err=True)
-    for problem in problems:
-        click.echo(err=True)
-        click.secho(_place(problem), bold=True, err=True)
-        click.echo(_indented(problem.message), err=True)
-        if problem.hint:
-            click.secho(_indented(problem.hint), fg="cyan", err=True)
-
-
-def one_line(problem: Problem) -> str:
-    """A problem for a log or a list."""
-    return str(problem._replace(file=_short(problem.file)))
-
-
-def _place(problem: Problem) -> str:
-    file = _short(problem.file)
-    place = f"{file}:{problem.line}" if problem.line else file
-    return f"{place}: {problem.entry}" if problem.entry else place
-
-
-def _short(file: str) -> str:
-    """A path as seen from here, where that is shorter."""
-    if not Path(file).is_absolute():
-        return file
-    return min(os.path.relpath(file), file, key=len)
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"  {line}" for line in text.splitlines())

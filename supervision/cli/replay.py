@@ -9,10 +9,10 @@ import click
 from runtime.config.loader import load
 from runtime.config.problems import ConfigurationError
 from runtime.errors import PerdureError
-from supervision.cli.errors import FAILED, USAGE
+from supervision.cli.errors import FAILED, USAGE, report, report_problems
 from supervision.cli.journal import read_export
 from supervision.cli.options import as_json, overrides
-from supervision.cli.output import facts, json_line, report, report_problems
+from supervision.cli.output import facts, json_line
 from supervision.trial import new_trial
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from supervision.cli.errors import FAILED
+from supervision.cli.errors import FAILED, report
 from supervision.cli.live import done, live
 from supervision.cli.options import Assignment, JsonValue, as_json
-from supervision.cli.output import facts, json_line, local_time, report, table
+from supervision.cli.output import facts, json_line, local_time, table
 from supervision.control.client import ControlClient
 from supervision.control.plain import error_of
 
