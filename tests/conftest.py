@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from tests import temporal_lab
+from tests.both_hosts import EMBEDDED, TEMPORAL, Host
 from tests.crash import bugs
 from tests.temporal_lab import DevServer
 
@@ -33,3 +34,10 @@ def temporal_server(session_server: DevServer) -> Iterator[DevServer]:
     replayed."""
     yield session_server
     assert temporal_lab.misfits(session_server) == {}
+
+
+@pytest.fixture(scope="module", params=[EMBEDDED, TEMPORAL])
+def host(request: pytest.FixtureRequest) -> Host:
+    """Where workflows run, first one, then the other."""
+    on_server = request.param == TEMPORAL
+    return Host(request.getfixturevalue("temporal_server") if on_server else None)

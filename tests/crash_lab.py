@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
@@ -110,15 +110,22 @@ class NodeProcess:
         fault: a fault to arm before it boots, as journal.faults writes them.
         wall: seconds by which its wall clock is ahead.
         limit: bytes that no file of its can outgrow, from before it boots.
+        overrides: of its entries, `Host.overrides` for one whose workflows are on a server.
 
     Raises NodeRefused when the node does not boot, NodeDied when it is killed on the way. As a
     context manager it is killed at the end of the block, unless it was stopped.
     """
 
     def __init__(
-        self, app: Path, fault: str | None = None, wall: float = 0, limit: int | None = None
+        self,
+        app: Path,
+        fault: str | None = None,
+        wall: float = 0,
+        limit: int | None = None,
+        overrides: Sequence[str] = (),
     ) -> None:
         self.app = app
+        self._overrides = overrides
         self._boot(fault, wall, limit)
 
     def crash(self, fault: str | None = None, wall: float = 0) -> None:
@@ -129,14 +136,19 @@ class NodeProcess:
 
     def _boot(self, fault: str | None, wall: float, limit: int | None = None) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.connect(_nursery())
+        self._socket.connect(_nursery(*["hosts.temporal.worker"] if self._overrides else []))
         self._lines = self._socket.makefile("r", encoding="utf-8")
         self._waiting: dict[int, Future[Any]] = {}
         self._number = 0
         self._dead = threading.Event()
         self._lock = threading.Lock()
         self._reader: threading.Thread | None = None
-        self._say({"app": str(self.app), "fault": fault, "wall": int(wall * 1e9), "limit": limit})
+        self._say(
+            {
+                "app": str(self.app), "overrides": self._overrides,
+                "fault": fault, "wall": int(wall * 1e9), "limit": limit,
+            }
+        )  # fmt: skip
         first, second = self._hear(), self._hear()
         self.pid: int = json.loads(first)["pid"]
         if not second or "refused" in second:
@@ -286,12 +298,16 @@ def survive(
 
 
 @cache
-def _nursery() -> str:
-    """The socket of the process that forks nodes; it ends with this one."""
+def _nursery(*modules: str) -> str:
+    """The socket of the process that forks nodes; it ends with this one.
+
+    Args:
+        modules: what its nodes need not import, each for itself.
+    """
     folder = tempfile.TemporaryDirectory(prefix="perdure-")
     path = f"{folder.name}/nodes"
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.crash_node", path],
+        [sys.executable, "-m", "tests.crash_node", path, *modules],
         cwd=Path(__file__).parent.parent,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

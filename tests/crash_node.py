@@ -1,15 +1,17 @@
-"""Nodes to be killed by `kill -9`, each a process of its own: `python -m tests.crash_node SOCKET`.
+"""Nodes to be killed by `kill -9`, each a process of its own: `python -m tests.crash_node SOCKET
+[MODULE…]`.
 
-The process started so forks one child for every connection to its Unix socket, so that a node costs
-no start of the interpreter. The first line of a connection says what to boot ({"app", "fault",
-"wall", "limit"}), the first answer is {"pid"}, the second {"ready": true} or {"refused": text}.
-After that each line is a request {"id", "op", …} for one of `Session`'s methods, answered by
-{"id", "value"} or {"id", "error": [kind, message, retryable, details]}, in whatever order they
-get done.
+The process started so imports the modules, and forks one child for every connection to its Unix
+socket, so that a node costs no start of the interpreter. The first line of a connection says what
+to boot ({"app", "overrides", "fault", "wall", "limit"}), the first answer is {"pid"}, the second
+{"ready": true} or {"refused": text}. After that each line is a request {"id", "op", …} for one of
+`Session`'s methods, answered by {"id", "value"} or {"id", "error": [kind, message, retryable,
+details]}, in whatever order they get done.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
@@ -215,7 +217,7 @@ def run_node(connection: socket.socket) -> None:
     clock = ShiftedClock(boot["wall"])
     say({"pid": os.getpid()})
     try:
-        node = Node.from_path(boot["app"], clock=clock)
+        node = Node.from_path(boot["app"], boot["overrides"], clock=clock)
         node.start()
     except Exception as error:
         text = str(error) if isinstance(error, PerdureError) else traceback.format_exc()
@@ -232,6 +234,8 @@ def run_node(connection: socket.socket) -> None:
 def main() -> None:
     """Fork a node for each connection, until standard input ends."""
     bugs.plant()
+    for name in sys.argv[2:]:
+        importlib.import_module(name)
     server = socket.socket(socket.AF_UNIX)
     server.bind(sys.argv[1])
     server.listen()

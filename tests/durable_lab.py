@@ -17,8 +17,8 @@ namespace: app
 entries:
 - {name: journal, kind: journal.lmdb, path: ./data/journal}
 - name: orders
-  kind: workflow.host
-  journal: app:journal
+  kind: temporal.worker
+  client: app:journal
   workers: 1
   lifecycle: {auto_start: true}
 - name: processes

@@ -7,11 +7,14 @@ that only other processes have stepped is a failure, too, until a node of this o
 
 from __future__ import annotations
 
+import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
+from google.protobuf.duration_pb2 import Duration
 from temporalio import workflow
+from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client, WorkflowHistory
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -24,6 +27,7 @@ from runtime.commands import Command
 class Run(NamedTuple):
     """A run at a server."""
 
+    namespace: str
     workflow_id: str
     run_id: str
 
@@ -31,6 +35,8 @@ class Run(NamedTuple):
 #: What the node has that stepped a run last, and whether that was more than a replay.
 stepped: dict[Run, tuple[Parts, bool]] = {}
 _replayed: set[Run] = set()
+#: Namespaces by the server's address that nobody has looked at.
+_new: defaultdict[str, list[str]] = defaultdict(list)
 _sound_init, _sound_step = Execution.__init__, Execution._step
 
 
@@ -45,7 +51,7 @@ def _step(self: Execution) -> list[Command]:
 
 
 def _note(run: Execution, *, live: bool) -> None:
-    key = Run(run.info.workflow_id, run.info.run_id)
+    key = Run(run.info.namespace, run.info.workflow_id, run.info.run_id)
     if live or key not in stepped.keys() | _replayed:
         stepped[key] = run.parts, live
 
@@ -56,19 +62,38 @@ def watch() -> None:
         setattr(Execution, name, noting)
 
 
-async def misfits(address: str, namespace: str = "default") -> dict[str, str]:
+async def new_namespace(address: str) -> str:
+    """A namespace of a server, which the next look looks at once."""
+    client, name = await Client.connect(address), f"test-{uuid.uuid4()}"
+    await client.workflow_service.register_namespace(
+        RegisterNamespaceRequest(
+            namespace=name, workflow_execution_retention_period=Duration(seconds=86_400)
+        )
+    )
+    _new[address].append(name)
+    return name
+
+
+async def misfits(address: str) -> dict[str, str]:
     """What is wrong with the histories that a server has and had not at the last look, by workflow
     id: how the replay differs."""
-    client = await Client.connect(address, namespace=namespace)
+    wrong: dict[str, str] = {}
+    for namespace in ("default", *_new.pop(address, ())):
+        wrong |= await _misfits_in(await Client.connect(address, namespace=namespace))
+    return wrong
+
+
+async def _misfits_in(client: Client) -> dict[str, str]:
     wrong: dict[str, str] = {}
     nodes: defaultdict[int, list[Run]] = defaultdict(list)
     for run in list(stepped):
-        nodes[id(stepped[run][0])].append(run)
+        if run.namespace == client.namespace:
+            nodes[id(stepped[run][0])].append(run)
     for runs in nodes.values():
         parts = stepped[runs[0]][0]
-        wrong |= (await replayed(_fetched(client, runs), namespace, parts))[1]
+        wrong |= (await replayed(_fetched(client, runs), client.namespace, parts))[1]
     async for told in client.list_workflows():
-        run = Run(told.id, told.run_id or "")
+        run = Run(client.namespace, told.id, told.run_id or "")
         if run not in _replayed:
             _replayed.add(run)
             if await _was_stepped(client, run):

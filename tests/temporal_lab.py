@@ -11,7 +11,7 @@ from pathlib import Path
 from supervision.cli import temporal_dev
 from supervision.cli.temporal_dev import DevServer
 
-__all__ = ["DevServer", "dev_server", "misfits", "on_server"]
+__all__ = ["DevServer", "dev_server", "misfits", "new_namespace", "on_server"]
 
 #: A run has problems after one failure of a step, and not after five.
 _SETTINGS = {"system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute": 1}
@@ -37,10 +37,18 @@ def misfits(server: DevServer) -> dict[str, str]:
     return asyncio.run(temporal_histories.misfits(server.address))
 
 
-def on_server(server: DevServer, journal: str) -> list[str]:
+def new_namespace(server: DevServer) -> str:
+    """A namespace of a server whose workflow ids and search attributes are its own."""
+    from tests import temporal_histories
+
+    return asyncio.run(temporal_histories.new_namespace(server.address))
+
+
+def on_server(server: DevServer, journal: str, namespace: str = "default") -> list[str]:
     """The overrides that make a journal a client of a server, with task queues of its own."""
     return [
         f"{journal}:kind=temporal.client",
         f"{journal}:address={server.address}",
         f"{journal}:tq_prefix={uuid.uuid4()}/",
+        f"{journal}:namespace={namespace}",
     ]

@@ -14,16 +14,10 @@ from typing import Any
 
 from hosts.temporal.worker import TemporalWorker
 from supervision.node import Node
+from tests.both_hosts import SOON
 from tests.orders_lab import ROOT, copy, counts, demo, expected
 from tests.process_lab import PATIENCE, write_app
 from tests.temporal_lab import DevServer, on_server
-
-#: What a worker leaves behind is noticed in a second, so that the tests need not wait longer.
-SOON = [
-    "heartbeat_timeout=1s",
-    "task_timeout=5s",
-    "worker_options.sticky_schedule_to_start_timeout=1s",
-]
 
 
 def test_orders_on_temporal_killed_in_the_middle_and_resumed_by_another_node(

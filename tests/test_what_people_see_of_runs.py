@@ -9,20 +9,15 @@ from typing import Any, Final
 import pytest
 
 from hosts.temporal import reports as temporal_reports
-from hosts.temporal.worker import TemporalWorker
 from runtime.errors import Kind, PerdureError
 from supervision.control import workflows as operations
 from supervision.node import Node
+from tests.both_hosts import WORKER, Host, start
 from tests.conformance_lab import lua
-from tests.process_lab import PATIENCE, write_app
+from tests.process_lab import PATIENCE, failure
 from tests.services import eventually
-from tests.temporal_lab import on_server
-
-HOST: Final = "app:workflows"
 
 ENTRIES: Final[dict[str, dict[str, Any]]] = {
-    "journal": {"kind": "journal.lmdb", "path": "./data/journal"},
-    "workflows": {"kind": "temporal.worker", "client": "app:journal", "workers": 1},
     "add": lua("function", "local a, b = ... return a + b"),
     "refuses": lua("function", "return nil, errors.new{message = 'no', kind = errors.CONFLICT}"),
     "waits": lua("workflow", "return process.inbox():receive():payload():data()"),
@@ -55,31 +50,11 @@ ENTRIES: Final[dict[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=["embedded", "temporal"])
-def node(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Node]:
-    app = write_app(tmp_path_factory.mktemp("app"), ENTRIES)
-    overrides = []
-    if request.param == "temporal":
-        overrides = on_server(request.getfixturevalue("temporal_server"), "app:journal")
-    with Node.from_path(app, overrides) as running:
+@pytest.fixture(scope="module")
+def node(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    folder = tmp_path_factory.mktemp("app")
+    with host.node(folder, ENTRIES) as running:
         yield running
-
-
-def start(node: Node, entry: str, id: str, *args: Any, **options: Any) -> str:  # noqa: A002
-    settings = {f"workflow.{name}": value for name, value in {**options, "id": id}.items()}
-    return node.spawn(f"app:{entry}", HOST, *args, options=settings)
-
-
-def failure(node: Node, pid: str) -> PerdureError:
-    with pytest.raises(PerdureError) as raised:
-        node.result(pid, PATIENCE)
-    return raised.value
-
-
-def on_server_of(node: Node) -> bool:
-    return isinstance(node.service(HOST), TemporalWorker)
 
 
 CONDITIONS: Final = [
@@ -126,13 +101,12 @@ def found(node: Node) -> Node:
         search = {"customer": f"c-{n}", "total": n * 10, "rate": n / 2, "vip": n == 1}
         if n == 2:
             search["note"] = "it's"
-        start(node, "waits", f"f-{n}", search_attributes=search, memo={"n": n})
-    node.send(f"{{{HOST}|f-0}}", "go", "well")
-    assert node.result(f"{{{HOST}|f-0}}", PATIENCE) == "well"
-    failure(node, start(node, "fails", "f-3"))
-    settings = {"workflow.id": "f-4"}
-    node.cancel(node.spawn("app:ends", HOST, options=settings, key="the fourth"))
-    failure(node, f"{{{HOST}|f-4}}")
+        start(node, "waits", id=f"f-{n}", search_attributes=search, memo={"n": n})
+    node.send(f"{{{WORKER}|f-0}}", "go", "well")
+    assert node.result(f"{{{WORKER}|f-0}}", PATIENCE) == "well"
+    failure(node, start(node, "fails", id="f-3"))
+    node.cancel(start(node, "ends", id="f-4", key="the fourth"))
+    failure(node, f"{{{WORKER}|f-4}}")
     return node
 
 
@@ -170,7 +144,7 @@ def test_a_row_says_what_a_run_is_and_how_it_stands(found: Node) -> None:
     assert row["started"].startswith("20")
     assert {**row, "started": "", "run_id": ""} == {
         "workflow_id": "f-1", "run_id": "", "pid": "{app:workflows|f-1}", "entry": "app:waits",
-        "host": HOST, "status": "open", "started": "", "ended": None, "problem": None,
+        "host": WORKER, "status": "open", "started": "", "ended": None, "problem": None,
         "search": {"customer": "c-1", "total": 10, "rate": 0.5, "vip": True}, "memo": {"n": 1},
     }  # fmt: skip
     assert len(found.workflows(limit=2)) == 2
@@ -181,8 +155,8 @@ def test_a_row_says_what_a_run_is_and_how_it_stands(found: Node) -> None:
     assert hint.lower() == 'no run has the attribute "custmer": did you mean "customer"?'
 
 
-def test_the_history_of_a_run_explains_it_in_the_same_words(node: Node) -> None:
-    pid = start(node, "order", "told", {"id": 7}, 8, memo={"by": "web"})
+def test_the_history_of_a_run_explains_it_in_the_same_words(node: Node, host: Host) -> None:
+    pid = start(node, "order", {"id": 7}, 8, id="told", memo={"by": "web"})
     node.send(pid, "approve", "ann")
     result = {"total": 5, "child": "on", "by": "ann"}
     assert node.result(pid, PATIENCE) == result
@@ -203,7 +177,7 @@ def test_the_history_of_a_run_explains_it_in_the_same_words(node: Node) -> None:
         f'child {number} (app:waits) ended with "on"',
         'message "approve": "ann"',
     ]
-    if on_server_of(node):
+    if host.server:
         expected[4:6] = ["timer 1: 0.001s", "timer 1 fired"]  # it numbers its timers
         expected += ["activity 1 (app:add): attempt 1", "takes the version fee@2"]
         expected.append('set memo {"note": "fragile"}')
@@ -224,8 +198,8 @@ def test_the_history_of_a_run_explains_it_in_the_same_words(node: Node) -> None:
     assert operations.show(node, child)["parent"] == pid
 
 
-def test_an_open_run_shows_what_it_waits_for(node: Node) -> None:
-    pid = start(node, "pends", "pending")
+def test_an_open_run_shows_what_it_waits_for(node: Node, host: Host) -> None:
+    pid = start(node, "pends", id="pending")
     shown: dict[str, Any] = {}
 
     def tried() -> bool:
@@ -241,7 +215,7 @@ def test_an_open_run_shows_what_it_waits_for(node: Node) -> None:
     (timer,) = (each for each in others if each["type"] == "timer")
     assert child["target"] == "app:waits"
     assert timer["due"] > shown["started"]
-    if on_server_of(node):
+    if host.server:
         assert activity["failure"] == "Conflict: no"
     node.send(pid, "unread", 1)
     eventually(lambda: operations.show(node, pid)["pending"] != [])
@@ -264,7 +238,7 @@ def test_how_a_run_ended_is_shown(found: Node) -> None:
 
 
 def test_each_request_to_end_is_told_of(node: Node) -> None:
-    pid = start(node, "waits", "asked")
+    pid = start(node, "waits", id="asked")
     for reason in ("first", "second"):
         node.cancel(pid, reason)
     node.send(pid, "go", 1)
@@ -275,7 +249,7 @@ def test_each_request_to_end_is_told_of(node: Node) -> None:
 
 
 def test_earlier_runs_are_shown_by_their_run_ids(node: Node) -> None:
-    assert node.result(start(node, "again", "chain", 2), PATIENCE) == "last"
+    assert node.result(start(node, "again", 2, id="chain"), PATIENCE) == "last"
     rows: list[dict[str, Any]] = []
 
     def all_there() -> bool:
@@ -299,7 +273,7 @@ def test_earlier_runs_are_shown_by_their_run_ids(node: Node) -> None:
 
 
 def test_a_run_that_cannot_go_on_says_why(node: Node) -> None:
-    pid = start(node, "suspends", "stuck")
+    pid = start(node, "suspends", id="stuck")
     eventually(lambda: operations.show(node, pid)["status"] == "suspended")
     assert "not yet" in operations.show(node, pid)["problem"]
     eventually(lambda: [

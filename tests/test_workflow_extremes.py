@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
 
 from hosts.temporal.pace import Turns, size_of
-from hosts.temporal.worker import TemporalWorker
 from runtime import commands as c
 from runtime.codec import encode_args
-from runtime.errors import Kind, PerdureError
+from runtime.errors import Kind
 from supervision.node import Node
+from tests.both_hosts import WORKER, Host, failure, run, start
 from tests.conformance_lab import lua
-from tests.process_lab import PATIENCE, write_app
+from tests.process_lab import PATIENCE
 from tests.services import eventually
-from tests.temporal_lab import on_server
 
-HOST: Final = "app:workflows"
 #: 1.8 MB, and three times as much where letters are written as \\uXXXX.
 LETTERS: Final = "ж" * 900_000
 
@@ -48,8 +46,6 @@ def resumes(key):
 """
 
 ENTRIES: Final[dict[str, dict[str, Any]]] = {
-    "journal": {"kind": "journal.lmdb", "path": "./data/journal"},
-    "workflows": {"kind": "temporal.worker", "client": "app:journal", "workers": 2},
     **{
         name: {"kind": "function.python", "target": f"helpers:{name}"}
         for name in ("same", "count", "counted", "fails_at_length", "resumes")
@@ -172,31 +168,11 @@ ENTRIES: Final[dict[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=["embedded", "temporal"])
-def node(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Node]:
-    app = write_app(tmp_path_factory.mktemp("app"), ENTRIES, {"helpers": PYTHON})
-    overrides = []
-    if request.param == "temporal":
-        overrides = on_server(request.getfixturevalue("temporal_server"), "app:journal")
-    with Node.from_path(app, overrides) as running:
+@pytest.fixture(scope="module")
+def node(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    folder = tmp_path_factory.mktemp("app")
+    with host.node(folder, ENTRIES, {"helpers": PYTHON}) as running:
         yield running
-
-
-def start(node: Node, entry: str, *args: Any, key: str | None = None, **options: Any) -> str:
-    settings = {f"workflow.{name}": value for name, value in options.items()}
-    return node.spawn(f"app:{entry}", HOST, *args, options=settings, key=key)
-
-
-def run(node: Node, entry: str, *args: Any, **options: Any) -> Any:
-    return node.result(start(node, entry, *args, **options), PATIENCE)
-
-
-def failure(work: Callable[[], Any]) -> PerdureError:
-    with pytest.raises(PerdureError) as raised:
-        work()
-    return raised.value
 
 
 def test_texts_that_json_would_blow_up(node: Node) -> None:
@@ -215,7 +191,7 @@ def test_what_is_too_large_is_refused_by_name(node: Node) -> None:
     assert kind == Kind.INVALID
     assert message.startswith("the result of app:fails_at_length: 4")
     large = "x" * 2_500_000
-    error = failure(lambda: node.spawn("app:echo", HOST, context={"who": large}))
+    error = failure(lambda: node.spawn("app:echo", WORKER, context={"who": large}))
     assert (error.kind, error.message[:24]) == (Kind.INVALID, "the context of app:echo:")
     error = failure(lambda: start(node, "echo", memo={"text": large}))
     assert (error.kind, error.message[:21]) == (Kind.INVALID, "the memo of app:echo:")
@@ -294,10 +270,10 @@ def test_a_message_by_a_key_is_got_once_by_all_runs_of_a_workflow(node: Node) ->
     assert node.result(pid, PATIENCE) == [2]
 
 
-def test_a_search_attribute_of_another_type_hurts_no_run(node: Node) -> None:
+def test_a_search_attribute_of_another_type_hurts_no_run(node: Node, host: Host) -> None:
     assert run(node, "attributes") == "went on"
     assert run(node, "child_attribute", "fresh", "text") is True
-    if isinstance(node.service(HOST), TemporalWorker):
+    if host.server:
         error = failure(lambda: start(node, "echo", search_attributes={"fresh": 1}))
         said = "search attribute fresh is of type Keyword at the Temporal server, not of Int: "
         assert (error.kind, error.message[: len(said)]) == (Kind.INVALID, said)
@@ -305,9 +281,9 @@ def test_a_search_attribute_of_another_type_hurts_no_run(node: Node) -> None:
         assert run(node, "child_attribute", "WorkflowId", "x")[0] == Kind.INVALID
 
 
-def test_names_that_are_too_long_for_the_server(node: Node) -> None:
+def test_names_that_are_too_long_for_the_server(node: Node, host: Host) -> None:
     long = "x" * 901
-    if not isinstance(node.service(HOST), TemporalWorker):
+    if not host.server:
         start(node, "echo", id=long)
         return
     said = f'workflow id "{long[:20]}…" has more than 900 bytes'

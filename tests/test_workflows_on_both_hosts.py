@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
 
 from hosts.temporal.worker import TemporalWorker
-from runtime.errors import Kind, PerdureError
+from runtime.errors import Kind
 from supervision.control import workflows as operations
 from supervision.node import Node
+from tests.both_hosts import WORKER, Host, failure, run, start
 from tests.conformance_lab import lua
-from tests.process_lab import PATIENCE, write_app
+from tests.process_lab import PATIENCE
 from tests.services import eventually
-from tests.temporal_lab import on_server
-
-HOST: Final = "app:workflows"
 
 PYTHON: Final = """
 import pathlib, time
@@ -73,9 +71,6 @@ WAIT: Final = """
 """
 
 ENTRIES: Final[dict[str, dict[str, Any]]] = {
-    "journal": {"kind": "journal.lmdb", "path": "./data/journal"},
-    "workflows": {"kind": "temporal.worker", "client": "app:journal", "task_queue": "flows",
-                  "workers": 2},
     **{
         name: {"kind": "function.python", "target": f"helpers:{name}"}
         for name in ("count", "counted", "refuses", "raises", "told", "patient", "silent",
@@ -255,37 +250,17 @@ ENTRIES: Final[dict[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=["embedded", "temporal"])
-def node(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Node]:
-    app = write_app(tmp_path_factory.mktemp("app"), ENTRIES, {"helpers": PYTHON})
-    overrides = []
-    if request.param == "temporal":
-        overrides = on_server(request.getfixturevalue("temporal_server"), "app:journal")
-        # So few that runs leave memory all the time, and come back by a replay.
-        overrides += ["app:workflows:worker_options.max_cached_workflows=3"]
-    with Node.from_path(app, overrides) as running:
+@pytest.fixture(scope="module")
+def node(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    folder = tmp_path_factory.mktemp("app")
+    # So few that runs of a server leave memory all the time, and come back by a replay.
+    worker = {"task_queue": "flows", "worker_options": {"max_cached_workflows": 3}}
+    with host.node(folder, ENTRIES, {"helpers": PYTHON}, worker) as running:
         yield running
-
-
-def start(node: Node, entry: str, *args: Any, **options: Any) -> str:
-    settings = {f"workflow.{name}": value for name, value in options.items()}
-    return node.spawn(f"app:{entry}", HOST, *args, options=settings)
-
-
-def run(node: Node, entry: str, *args: Any, **options: Any) -> Any:
-    return node.result(start(node, entry, *args, **options), PATIENCE)
 
 
 def process(node: Node, entry: str, *args: Any) -> Any:
     return node.result(node.spawn(f"app:{entry}", "app:one", *args), PATIENCE)
-
-
-def failure(work: Callable[[], Any]) -> PerdureError:
-    with pytest.raises(PerdureError) as raised:
-        work()
-    return raised.value
 
 
 def test_what_goes_in_comes_out(node: Node) -> None:
@@ -319,14 +294,14 @@ def test_a_name_is_a_workflow_id_and_free_after_the_end(node: Node) -> None:
 
 
 def test_keys_make_requests_that_are_repeated_harmless(node: Node) -> None:
-    pids = {node.spawn("app:collects", HOST, key="start-1") for _ in range(3)}
+    pids = {node.spawn("app:collects", WORKER, key="start-1") for _ in range(3)}
     assert len(pids) == 1
     (pid,) = pids
     for _ in range(3):
         node.send(pid, "n", 1, key="n-1")
     node.send(pid, "go")
     assert [each[0] for each in node.result(pid, PATIENCE)] == ["n", "go"]
-    assert node.spawn("app:collects", HOST, key="start-1") == pid
+    assert node.spawn("app:collects", WORKER, key="start-1") == pid
 
 
 def test_messages_of_a_sender_keep_their_order(node: Node) -> None:
@@ -366,9 +341,9 @@ def test_a_process_hears_of_the_end(node: Node, entry: str, how: str, event: lis
     assert process(node, "monitors", start(node, entry), how) == event
 
 
-def test_the_error_of_a_large_payload_says_whose_limit_it_is(node: Node) -> None:
+def test_the_error_of_a_large_payload_says_whose_limit_it_is(node: Node, host: Host) -> None:
     of, advice = "payload_limit of the journal, ", "pass on where, or raise the limit"
-    if isinstance(node.service(HOST), TemporalWorker):
+    if host.server:
         of = "payload limit of the Temporal server, "
         advice = "keep it elsewhere and pass on where"
     told = run(node, "too_large")
@@ -377,8 +352,8 @@ def test_the_error_of_a_large_payload_says_whose_limit_it_is(node: Node) -> None
 
 
 def test_what_the_command_line_asks_for(node: Node) -> None:
-    made = operations.start(node, "app:collects", HOST, id="by-hand")
-    assert made == {"pid": f"{{{HOST}|by-hand}}", "workflow_id": "by-hand"}
+    made = operations.start(node, "app:collects", WORKER, id="by-hand")
+    assert made == {"pid": f"{{{WORKER}|by-hand}}", "workflow_id": "by-hand"}
     operations.send(node, "by-hand", "n", [1])
     operations.send(node, made["pid"], "go")
     assert node.result(made["pid"], PATIENCE)[0] == ["n", 1, ""]
@@ -468,7 +443,9 @@ def test_what_becomes_of_a_child_whose_parent_has_ended(node: Node, policy: str)
 
 
 def test_a_run_goes_on_as_new_with_what_it_has_not_read(node: Node) -> None:
-    pid = node.spawn("app:upgrades", HOST, 2, context={"who": "me"}, options={"workflow.id": "up"})
+    pid = node.spawn(
+        "app:upgrades", WORKER, 2, context={"who": "me"}, options={"workflow.id": "up"}
+    )
     node.send(pid, "x", 1)
     node.send(pid, "x", 2)
     node.send(pid, "go")
@@ -476,12 +453,14 @@ def test_a_run_goes_on_as_new_with_what_it_has_not_read(node: Node) -> None:
 
 
 @pytest.mark.parametrize("policy", ["terminate", "request_cancel", "abandon"])
-def test_a_run_that_goes_on_as_new_hears_of_its_children(node: Node, policy: str) -> None:
-    child = f"{{{HOST}|of-{policy}}}"
+def test_a_run_that_goes_on_as_new_hears_of_its_children(
+    node: Node, host: Host, policy: str
+) -> None:
+    child = f"{{{WORKER}|of-{policy}}}"
     pid = start(node, "goes_on", 0, policy, f"of-{policy}", id=f"goes-on-{policy}")
     # The server closes children by their policy whenever a run of their parent ends.
     closed = {"terminate": "process terminated", "request_cancel": "pid.cancel"}
-    expected = closed.get(policy) if isinstance(node.service(HOST), TemporalWorker) else None
+    expected = closed.get(policy) if host.server else None
     if expected is None:
 
         def told() -> list[str]:
@@ -560,7 +539,7 @@ def test_an_attempt_learns_how_far_the_last_one_came(node: Node) -> None:
 
 
 def test_what_an_activity_is_told(node: Node) -> None:
-    pid = node.spawn("app:context", HOST, context={"who": "all"})
+    pid = node.spawn("app:context", WORKER, context={"who": "all"})
     context, told, wrong = node.result(pid, PATIENCE)
     assert (context, wrong) == ("all", "nil")
     assert (told["activity_attempt"], told["who"]) == (1, "me")
@@ -587,7 +566,7 @@ def test_what_is_random_and_attributes(node: Node) -> None:
 
 
 def test_the_replayer_of_temporal_passes_over_every_history(node: Node) -> None:
-    worker = node.service(HOST)
+    worker = node.service(WORKER)
     if isinstance(worker, TemporalWorker):
         count, differ = worker.replay()
         assert (count > 40, differ) == (True, {})

@@ -1,0 +1,112 @@
+"""The two hosts of workflows: a test that takes the fixture `host` runs on the journal here, then
+on a Temporal server. The application is the same, overrides make its journal a client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+import pytest
+
+from runtime.errors import PerdureError
+from supervision.node import Node
+from tests.crash_lab import check_journal
+from tests.process_lab import PATIENCE, write_app
+from tests.temporal_lab import DevServer, new_namespace, on_server
+
+EMBEDDED: Final = "embedded"
+TEMPORAL: Final = "temporal"
+
+#: What a killed node leaves behind is noticed in a second or so: fields of its worker.
+SOON: Final = [
+    "heartbeat_timeout=1s",
+    "task_timeout=5s",
+    "worker_options.sticky_schedule_to_start_timeout=1s",
+]
+
+#: Where the functions below start workflows.
+WORKER: Final = "app:workflows"
+_WORKER: Final = {"kind": "temporal.worker", "client": "app:journal", "workers": 2}
+_JOURNAL: Final = {"kind": "journal.lmdb", "path": "./data/journal"}
+
+
+class Host(NamedTuple):
+    """Where the workflows of a test run.
+
+    Attributes:
+        server: None for the embedded journal.
+    """
+
+    server: DevServer | None
+
+    def overrides(self, journal: str = "app:journal") -> list[str]:
+        """What makes an application run its workflows here; on the server in a namespace of their
+        own."""
+        if self.server is None:
+            return []
+        return on_server(self.server, journal, new_namespace(self.server))
+
+    def overrides_to_kill(self, worker: str, journal: str = "app:journal") -> list[str]:
+        """`overrides` for nodes that get killed: it is soon noticed."""
+        overrides = self.overrides(journal)
+        return [*overrides, *(f"{worker}:{each}" for each in SOON)] if overrides else []
+
+    def check(self, app: Path, overrides: Sequence[str]) -> None:
+        """What nodes in other processes have left of an application is sound: its journal, or all
+        histories replay."""
+        if self.server is None:
+            check_journal(app)
+            return
+        # What it imports is only there with the extra: other tests do without.
+        from hosts.temporal.worker import TemporalWorker
+
+        with Node.from_path(app, overrides) as node:
+            for entry in node.registry.of_kind("temporal.worker"):
+                worker = node.service(entry.id)
+                assert isinstance(worker, TemporalWorker)
+                assert worker.replay()[1] == {}
+
+    @contextmanager
+    def node(
+        self,
+        folder: Path,
+        entries: Mapping[str, dict[str, Any]],
+        python: Mapping[str, str] | None = None,
+        worker: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Iterator[Node]:
+        """A node with a worker, `app:workflows`, and these entries and Python modules by name.
+
+        Args:
+            worker: fields of the worker.
+        """
+        hosts = {"journal": _JOURNAL, "workflows": {**_WORKER, **worker}}
+        app = write_app(folder, {**hosts, **entries}, python)
+        with Node.from_path(app, self.overrides()) as running:
+            yield running
+
+
+def only_on(host: str, why: str) -> pytest.MarkDecorator:
+    """A test that takes `host` runs on one of the two, because …"""
+    assert why
+    return pytest.mark.parametrize("host", [host], indirect=True)
+
+
+def start(node: Node, entry: str, *args: Any, key: str | None = None, **options: Any) -> str:
+    """Start a workflow of the namespace `app`; `options` without their `workflow.`."""
+    settings = {f"workflow.{name}": value for name, value in options.items()}
+    return node.spawn(f"app:{entry}", WORKER, *args, options=settings, key=key)
+
+
+def run(node: Node, entry: str, *args: Any, **options: Any) -> Any:
+    """Start a workflow, and wait for its result."""
+    return node.result(start(node, entry, *args, **options), PATIENCE)
+
+
+def failure(work: Callable[[], Any]) -> PerdureError:
+    """The error that a call raises."""
+    with pytest.raises(PerdureError) as raised:
+        work()
+    return raised.value
