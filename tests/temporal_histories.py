@@ -46,7 +46,7 @@ def _init(self: Execution, parts: Parts) -> None:
 
 
 def _step(self: Execution) -> list[Command]:
-    _note(self, live=not (workflow.unsafe.is_replaying() or self._vm.name.endswith(NAME)))
+    _note(self, live=not (workflow.unsafe.is_replaying() or self.vm.name.endswith(NAME)))
     return _sound_step(self)
 
 

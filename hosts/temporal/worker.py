@@ -59,8 +59,6 @@ _FUEL: Final = 50_000_000
 _GROWTH: Final = 96 << 20
 #: Seconds that the look-up of a name at the server may take.
 _LOOK_UP: Final = 5.0
-
-
 #: Steps of a VM that are under way at once, on their way from the server or back too; one at a
 #: time runs. With two a busy worker polled so seldom that steps waited at the server: it did two
 #: thirds of the round trips. Many more would wait behind one that burns, for the SDK's two seconds.
