@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from hosts.call_options import CallOptions, Retry, duration_ns
 from runtime.backoff import delay_ns
 from runtime.config.problems import suggest
+from runtime.config.units import LARGEST
 from runtime.errors import Kind, PerdureError
 
 _MS: Final = 1_000_000
@@ -118,12 +119,13 @@ def retry_policy(raw: Any) -> RetryPolicy:
         return otherwise if value is None else value
 
     def number(name: str, short: str, otherwise: float, least: int) -> float:
-        value = raw.get(name, raw.get(short, otherwise))
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= least:
-            raise PerdureError(
-                Kind.INVALID, f"retry_policy.{name} is {value!r}: give a number from {least}"
-            )
-        return value
+        value: Any = raw.get(name, raw.get(short, otherwise))
+        numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if numeric and least <= value <= LARGEST:
+            found: float = value
+            return found
+        text = f"retry_policy.{name} is {value!r}: give a number from {least}"
+        raise PerdureError(Kind.INVALID, text)
 
     types = raw.get("non_retryable_error_types") or ()
     if not isinstance(types, (list, tuple)) or not all(isinstance(each, str) for each in types):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from runtime.config.problems import suggest
-from runtime.config.units import parse_duration
+from runtime.config.units import LARGEST, parse_duration
 from runtime.errors import Kind, PerdureError
 
 _MS: Final = 1_000_000
@@ -73,6 +73,9 @@ def duration_ns(value: Any) -> int | None:
             text = f'{error}: write a number with a unit, as in "10s" or "1h30m"'
             raise PerdureError(Kind.INVALID, text) from None
     if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0:
+        if value * _MS > LARGEST:
+            text = f"{value!r} ms is too long a duration: leave it out for no limit"
+            raise PerdureError(Kind.INVALID, text)
         return int(value * _MS)
     raise PerdureError(
         Kind.INVALID, f'{value!r} is not a duration: write "10s", or a number of milliseconds'
@@ -88,6 +91,6 @@ def _check_names(what: str, given: Mapping[str, Any], known: tuple[str, ...]) ->
 
 def _check_number(name: str, value: Any, whole: bool) -> None:
     kinds = (int,) if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not value >= 1:
+    if isinstance(value, bool) or not isinstance(value, kinds) or not 1 <= value <= LARGEST:
         kind = "a whole number" if whole else "a number"
         raise PerdureError(Kind.INVALID, f"{name} is {value!r}: give {kind} from 1")

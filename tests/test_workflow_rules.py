@@ -3,6 +3,7 @@ children."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -357,6 +358,11 @@ def test_rules_are_written_as_they_are_read() -> None:
         ({"workflow.id": 7}, "workflow.id must be a text"),
         ({"workflow.task_queue": ""}, "workflow.task_queue must be a text"),
         ({"workflow.start_dealy": 5}, "start_delay"),
+        ({"workflow.start_delay": 1e20}, "1e.20 ms is too long"),
+        ({"workflow.task_timeout": math.inf}, "inf ms is too long"),
+        ({"workflow.retry_policy": {"initial_interval": math.inf}}, "inf ms is too long"),
+        ({"workflow.retry_policy": {"maximum_attempts": math.inf}}, "maximum_attempts is inf"),
+        ({"workflow.retry_policy": {"backoff_coefficient": math.inf}}, "coefficient is inf"),
     ],
 )
 def test_options_that_are_wrong(options: dict[str, Any], message: str) -> None:

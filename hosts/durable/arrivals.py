@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -62,6 +63,12 @@ class Arrivals:
             execution.effects.append(partial(self.keys.discard, known))
             record.append(known)
         self._shard.touch(execution, record, ack)
+
+    def forget(self, records: Sequence[Record]) -> None:
+        """Inputs are not written after all: the keys of messages among them are free again."""
+        self.keys.difference_update(
+            record[4] for record in records if record[0] == "message" and len(record) > 4
+        )
 
     def control(
         self,

@@ -72,8 +72,13 @@ class Endings:
     def forget_lost(self, refusal: PerdureError) -> None:
         """Runs were lost before they were on disk: who waits for the end of one hears of that."""
         for run in [run for run in self._outcomes if not self._is_on_disk(run)]:
-            for reply in self._outcomes.pop(run):
-                self._shard.parts.router.refuse(reply, refusal)
+            self.unwritten(run, refusal)
+
+    def unwritten(self, run: int, refusal: PerdureError) -> None:
+        """A run will not be on disk: nobody hears of its end."""
+        self._watchers.pop(run, None)
+        for reply in self._outcomes.pop(run, ()):
+            self._shard.parts.router.refuse(reply, refusal)
 
     def _is_on_disk(self, run: int) -> bool:
         try:

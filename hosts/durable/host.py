@@ -304,7 +304,8 @@ class WorkflowHost:
             self._router.refuse_spawn(request, error)
             return
         shard = self._shard_of(workflow_id)
-        reply, start_run = request.start.get("reply"), shard.starts.start_run
+        reply = request.start.get("reply") or request.start.get("outcome")
+        start_run = shard.starts.start_run
         shard.post(partial(shard.request, reply, start_run, request, workflow_id, options))
 
     def _check_sizes(self, request: SpawnRequest, extra: Mapping[str, Any]) -> None:

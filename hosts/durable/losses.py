@@ -65,9 +65,14 @@ class Losses:
         """A step that the journal cannot hold hurts its run only: it is as if it had not been."""
         shard = self._shard
         logger.exception("%s: a step cannot be written", execution.pid)
-        refusal = PerdureError(Kind.INTERNAL, f"{execution.pid}: {error}")
+        text = f"{execution.pid}: its step cannot be written: {error}"
+        refusal = PerdureError(Kind.INTERNAL, text)
         for reply, _ in execution.acks:
             shard.parts.router.refuse(reply, refusal)
+        shard.arrivals.forget(execution.fresh)
+        if execution.starting:
+            shard.starts.unwritten(execution, refusal)
+        self._give_later(execution.run, execution.fresh)
         shard.flights.wait()
         shard.machine.step([inputs.drop(execution.pid)], 0)
         shard.runs.forget(execution)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hosts import cron
 from hosts.durable import keys
@@ -25,6 +24,15 @@ if TYPE_CHECKING:
 _AGAIN_NS: Final = 1_000_000_000
 
 
+class Asked(NamedTuple):
+    """A start that a run has asked for."""
+
+    parent: Origin
+    request: SpawnRequest
+    workflow_id: str
+    options: StartOptions
+
+
 class Starts:
     """Handles the start requests of a shard. Used on the shard's thread."""
 
@@ -32,9 +40,8 @@ class Starts:
         self._shard = shard
         #: Idempotency keys of runs that are on their way to the disk -> workflow id.
         self.keys: dict[str, str] = {}
-        #: Runs on their way to the disk whose start only their parent waits for, and how to make
-        #: it anew.
-        self._asked: dict[int, Callable[[], None]] = {}
+        #: Runs on their way to the disk whose start only their parent waits for, and the request.
+        self._asked: dict[int, Asked] = {}
 
     def start_run(self, request: SpawnRequest, workflow_id: str, options: StartOptions) -> None:
         """Start a run, or do what the policies say when its workflow id is in use."""
@@ -115,8 +122,7 @@ class Starts:
         if parent is None:
             self._shard.endings.expect(execution.run, request)
         elif reply is None:
-            again = partial(self._again, parent, request, workflow_id, options)
-            self._asked[execution.run] = again
+            self._asked[execution.run] = Asked(parent, request, workflow_id, options)
             execution.effects.append(partial(self._asked.pop, execution.run, None))
         self._shard.wake(execution)
 
@@ -124,16 +130,28 @@ class Starts:
         """What was on its way to the disk is not there; a parent asks but once."""
         self.keys.clear()
         asked, self._asked = self._asked, {}
-        for again in asked.values():
-            self._shard.deadlines.after(_AGAIN_NS, partial(self._shard.post, again))
+        for each in asked.values():
+            again = partial(self._shard.post, partial(self._again, each))
+            self._shard.deadlines.after(_AGAIN_NS, again)
 
-    def _again(
-        self, parent: Origin, request: SpawnRequest, workflow_id: str, options: StartOptions
-    ) -> None:
+    def unwritten(self, execution: Execution, refusal: PerdureError) -> None:
+        """A run cannot be written, and will not be: who waits for it hears that."""
+        key = execution.fresh[0][1].get("key")
+        if key is not None:
+            self.keys.pop(key, None)
+        self._shard.endings.unwritten(execution.run, refusal)
+        asked = self._asked.pop(execution.run, None)
+        if asked is not None:
+            self._shard.parts.router.refuse_spawn(asked.request, refusal)
+
+    def _again(self, asked: Asked) -> None:
         """Make a start anew that was lost, if the run that asked for it still waits."""
-        _, run, seq = parent
+        _, run, seq = asked.parent
         if any(each.seq == seq for each in self._shard.journal.outbox_of(run)):
-            self._shard.request(None, self.start_run, request, workflow_id, options)
+            request = asked.request
+            outcome = request.start.get("outcome")
+            handle = self.start_run
+            self._shard.request(outcome, handle, request, asked.workflow_id, asked.options)
 
     def _join(self, request: SpawnRequest, pid: str, current: Execution) -> None:
         """A start request gets the run that is open; the answer goes out once that is on disk."""

@@ -32,7 +32,9 @@ SIZE_UNITS: Final = {
     "TiB": 2**40,
 }
 
-_LARGEST = 2**63 - 1  # what Lua's integers and the journal hold
+#: What Lua's integers and the journal hold; in nanoseconds 292 years.
+LARGEST: Final = 2**63 - 1
+
 _PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([a-zµ]+)")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]+)")
 
@@ -74,6 +76,6 @@ def _exact(number: str) -> Fraction:
 
 
 def _bounded(amount: Fraction, text: str) -> int:
-    if amount > _LARGEST:
+    if amount > LARGEST:
         raise ValueError(f'"{text}" is too large')
     return int(amount)
