@@ -13,9 +13,10 @@ import pytest
 from temporalio.api.workflowservice.v1 import SetWorkerDeploymentCurrentVersionRequest
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
-from temporalio.service import RPCError
+from temporalio.service import GrpcCompression, RPCError
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
+from hosts.temporal.connection import compression_of
 from hosts.temporal.worker_options import arguments
 from runtime.config.loader import load
 from runtime.config.problems import ConfigurationError
@@ -38,6 +39,16 @@ ENTRIES: dict[str, dict[str, Any]] = {
 def app(folder: Path, **client: Any) -> Path:
     entry = {"kind": "temporal.client", "connection_timeout": "2s", **client}
     return write_app(folder, {**ENTRIES, "client": entry})
+
+
+def test_what_goes_to_a_server_on_this_machine_is_not_compressed() -> None:
+    here = ("127.0.0.1:7233", "127.1.2.3:7233", "localhost:7233", "[::1]:7233")
+    elsewhere = ("10.0.0.7:7233", "temporal.example:7233", "[fe80::1]:7233", "localhost.example:1")
+    assert {compression_of("auto", each) for each in here} == {GrpcCompression.NONE}
+    assert {compression_of("auto", each) for each in elsewhere} == {GrpcCompression.GZIP}
+    for address in here + elsewhere:
+        assert compression_of("gzip", address) == GrpcCompression.GZIP
+        assert compression_of("none", address) == GrpcCompression.NONE
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -18,7 +19,7 @@ from temporalio.api.operatorservice.v1 import (
     ListSearchAttributesResponse,
 )
 from temporalio.client import Client
-from temporalio.service import RetryConfig, RPCError, RPCStatusCode, TLSConfig
+from temporalio.service import GrpcCompression, RetryConfig, RPCError, RPCStatusCode, TLSConfig
 
 from hosts.temporal.attributes import OWN, Fitted, fitted, name_of, number_of, type_of
 from hosts.temporal.headers import HeaderInterceptor
@@ -122,6 +123,7 @@ class TemporalClient:
                     data_converter=CONVERTER,
                     interceptors=[HeaderInterceptor()],
                     retry_config=RETRIES,
+                    grpc_compression=compression_of(self._data["compression"], self.address),
                     connect_timeout=timedelta(seconds=seconds),
                 )
                 await self._server.ask(client, seconds)
@@ -209,6 +211,21 @@ class TemporalClient:
             text = f"search attribute {name}: the Temporal server: {error.message}"
             raise PerdureError(Kind.INVALID, text, False) from None
         self._attributes[name] = kind
+
+
+def compression_of(compression: str, address: str) -> GrpcCompression:
+    """What the field of that name says for the server at an address, host:port."""
+    if compression == "auto":
+        compression = "none" if _is_here(address) else "gzip"
+    return GrpcCompression.NONE if compression == "none" else GrpcCompression.GZIP
+
+
+def _is_here(address: str) -> bool:
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def said(error: BaseException) -> str:

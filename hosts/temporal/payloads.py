@@ -9,18 +9,20 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from itertools import zip_longest
+from typing import Any, Final, Self
 
 from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 from temporalio.converter import (
     BinaryNullPayloadConverter,
     BinaryPlainPayloadConverter,
-    CompositePayloadConverter,
     DataConverter,
     EncodingPayloadConverter,
     JSONPlainPayloadConverter,
     JSONProtoPayloadConverter,
+    PayloadConverter,
+    SerializationContext,
 )
 
 from runtime.codec import decode, decode_args, encode, encode_args
@@ -82,27 +84,48 @@ class _Encoded(EncodingPayloadConverter):
         return decode(payload.data)
 
 
-class Payloads(CompositePayloadConverter):
-    """The payload converter of our clients and workers."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            BinaryNullPayloadConverter(),
-            BinaryPlainPayloadConverter(),
-            JSONProtoPayloadConverter(),  # what the SDK itself answers to queries
-            _Json(),
-            _Encoded(),
-        )
-
-
-CONVERTER: Final = DataConverter(payload_converter_class=Payloads)
-_PAYLOADS: Final = Payloads()
 _ENCODED: Final = _Encoded()
+_MADE: Final = (
+    BinaryNullPayloadConverter(),
+    BinaryPlainPayloadConverter(),
+    JSONProtoPayloadConverter(),  # what the SDK itself answers to queries
+    _Json(),
+    _ENCODED,
+)
+#: By encoding, in the order in which they are asked.
+_CONVERTERS: Final = {each.encoding.encode(): each for each in _MADE}
+
+
+class Payloads(PayloadConverter):
+    """The payload converter of our clients and workers. The SDK makes two for each step."""
+
+    def to_payloads(self, values: Sequence[Any]) -> list[Payload]:
+        return [each.payload if isinstance(each, RawValue) else payload_of(each) for each in values]
+
+    def from_payloads(
+        self, payloads: Sequence[Payload], type_hints: list[type] | None = None
+    ) -> list[Any]:
+        return [
+            RawValue(payload) if hint is RawValue else value_of(payload)
+            for payload, hint in zip_longest(payloads, type_hints or ())
+        ]
+
+
+class _Converter(DataConverter):
+    """A value is the same payload wherever it goes: the SDK looks at each part of a converter to
+    find that out, several times for each payload."""
+
+    def with_context(self, context: SerializationContext) -> Self:
+        return self
+
+
+CONVERTER: Final = _Converter(payload_converter_class=Payloads)
 
 
 def payload_of(value: Any) -> Payload:
     """A plain value as a payload."""
-    return _PAYLOADS.to_payloads([value])[0]
+    made = (each.to_payload(value) for each in _MADE)
+    return next(payload for payload in made if payload is not None)
 
 
 def value_of(payload: Payload) -> Any:
@@ -110,7 +133,7 @@ def value_of(payload: Payload) -> Any:
     encoding = payload.metadata.get("encoding", b"").decode(errors="replace")
     known = "json/plain" if encoding.startswith("json/") else encoding
     try:
-        converter = _PAYLOADS.converters[known.encode()]
+        converter = _CONVERTERS[known.encode()]
     except KeyError:
         text = f'a payload has the encoding "{encoding}", which is not read here: send JSON'
         raise PerdureError(Kind.INVALID, text) from None

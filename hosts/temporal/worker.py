@@ -175,6 +175,8 @@ class TemporalWorker:
             interceptors=[PartsInterceptor(parts)],
             workflow_runner=RunRunner(),
             workflow_task_executor=executor,
+            # Nothing is stored elsewhere: above one each payload would have two tasks for that.
+            max_workflow_task_external_storage_concurrency=1,
             **given,
         )
         polling = asyncio.get_running_loop().create_task(worker.run())

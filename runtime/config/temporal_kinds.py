@@ -127,6 +127,11 @@ CLIENT: Final[Mapping[str, Field]] = {
     "connection_timeout": Field(
         Duration(positive=True), "10s", "in which the server has to answer at the start"
     ),
+    "compression": Field(
+        Choice(("auto", "gzip", "none"), "compression"),
+        "auto",
+        "of what goes over the net; auto: none to a server on this machine, else gzip",
+    ),
     "health_check": Field(
         Record(
             {
