@@ -11,9 +11,10 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
+from runtime.config.loader import load
 from runtime.errors import PerdureError
 from supervision.node import Node
-from tests.crash_lab import check_journal
+from tests.crash_lab import check_journal, overrides_of
 from tests.process_lab import PATIENCE, write_app
 from tests.temporal_lab import DevServer, new_namespace, on_server
 
@@ -23,8 +24,9 @@ TEMPORAL: Final = "temporal"
 #: What a killed node leaves behind is noticed in a second or so: fields of its worker.
 SOON: Final = [
     "heartbeat_timeout=1s",
-    "task_timeout=5s",
-    "worker_options.sticky_schedule_to_start_timeout=1s",
+    "task_timeout=1500ms",
+    "worker_options.sticky_schedule_to_start_timeout=100ms",
+    "worker_options.max_heartbeat_throttle_interval=200ms",
 ]
 
 #: Where the functions below start workflows.
@@ -54,17 +56,24 @@ class Host(NamedTuple):
         overrides = self.overrides(journal)
         return [*overrides, *(f"{worker}:{each}" for each in SOON)] if overrides else []
 
-    def check(self, app: Path, overrides: Sequence[str]) -> None:
+    def check(self, app: Path, overrides: Sequence[str] | None = None) -> None:
         """What nodes in other processes have left of an application is sound: its journal, or all
-        histories replay."""
+        histories replay.
+
+        Args:
+            overrides: by default those that the application has itself, see `put_on_server`.
+        """
         if self.server is None:
             check_journal(app)
             return
         # What it imports is only there with the extra: other tests do without.
         from hosts.temporal.worker import TemporalWorker
 
-        with Node.from_path(app, overrides) as node:
-            for entry in node.registry.of_kind("temporal.worker"):
+        overrides = overrides_of(app) if overrides is None else overrides
+        workers = load(app, overrides).registry.of_kind("temporal.worker")
+        idle = [f"{each.id}:worker_options.local_activity_worker_only=true" for each in workers]
+        with Node.from_path(app, [*overrides, *idle]) as node:
+            for entry in workers:
                 worker = node.service(entry.id)
                 assert isinstance(worker, TemporalWorker)
                 assert worker.replay()[1] == {}

@@ -30,6 +30,9 @@ from tests.crash.bugs import VARIABLE
 #: is the failure that is waited for.
 PATIENCE = 5.0 if VARIABLE in os.environ else 30.0
 
+#: In an application, where it has some: overrides, one a line.
+OVERRIDES = "overrides"
+
 #: `effects.py` of an application: `record` puts one line for one call into effects.jsonl.
 EFFECTS_SOURCE = """
 import json, os, pathlib
@@ -90,8 +93,26 @@ def effects_by_key(app: Path) -> list[tuple[str, list[Any]]]:
 
 
 def check_journal(app: Path, path: str = "data/journal") -> None:
-    """`perdure journal verify` finds nothing."""
-    assert verify(app / path) == []
+    """`perdure journal verify` finds nothing, where there is a journal."""
+    if has_journal(app):
+        assert verify(app / path) == []
+
+
+def put_on_server(app: Path, overrides: Sequence[str]) -> None:
+    """Let every node of an application boot with these overrides, which make the journal a client
+    of a Temporal server."""
+    (app / OVERRIDES).write_text("\n".join(overrides), encoding="utf-8")
+
+
+def overrides_of(app: Path) -> list[str]:
+    """With which every node of an application boots."""
+    file = app / OVERRIDES
+    return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+
+
+def has_journal(app: Path) -> bool:
+    """Whether the runs of an application are on a journal; else they are on a Temporal server."""
+    return not overrides_of(app)
 
 
 def until(condition: Callable[[], Any], patience: float = PATIENCE) -> None:
@@ -110,7 +131,8 @@ class NodeProcess:
         fault: a fault to arm before it boots, as journal.faults writes them.
         wall: seconds by which its wall clock is ahead.
         limit: bytes that no file of its can outgrow, from before it boots.
-        overrides: of its entries, `Host.overrides` for one whose workflows are on a server.
+        overrides: of its entries, `Host.overrides` for one whose workflows are on a server; by
+            default those of the application, see `put_on_server`.
 
     Raises NodeRefused when the node does not boot, NodeDied when it is killed on the way. As a
     context manager it is killed at the end of the block, unless it was stopped.
@@ -125,7 +147,7 @@ class NodeProcess:
         overrides: Sequence[str] = (),
     ) -> None:
         self.app = app
-        self._overrides = overrides
+        self._overrides = overrides or overrides_of(app)
         self._boot(fault, wall, limit)
 
     def crash(self, fault: str | None = None, wall: float = 0) -> None:
@@ -216,17 +238,38 @@ class NodeProcess:
     def call(self, function: str, *args: Any) -> Any:
         return self.do("call", function=function, args=args)
 
+    def advance(self, seconds: float) -> None:
+        """Let time pass. That of a server cannot be moved: there it passes by itself."""
+        if has_journal(self.app):
+            self.do("advance", seconds=seconds)
+
     def history(self, pid: str, run: int | None = None) -> list[list[Any]]:
         records: list[list[Any]] = self.do("history", pid=pid, run=run)
         return records
 
+    def told(self, pid: str) -> list[dict[str, Any]]:
+        """The history of a workflow's current run as its host tells it, a journal or not."""
+        moments: list[dict[str, Any]] = self.do("told", pid=pid)
+        return moments
+
     def kinds(self, pid: str) -> list[str]:
-        """The types of the records of a workflow's history."""
-        return [record[0] for record in self.history(pid)]
+        """The types of what a workflow's history tells of."""
+        return [moment["type"] for moment in self.told(pid)]
+
+    def shown(self, workflow: str, run: str = "") -> dict[str, Any]:
+        """How the current or last run of a workflow stands, or that with a run id; on a journal or
+        not."""
+        row: dict[str, Any] = self.do("shown", pid=workflow, run=run)
+        return row
 
     def until_recorded(self, pid: str, kind: str, count: int = 1) -> None:
         """Wait until a workflow's history has so many records of a kind."""
         self.do("until_recorded", pid=pid, kind=kind, count=count)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The runs that there are, the newest first; a server may know of one a moment later."""
+        found: list[dict[str, Any]] = self.do("workflows", where="")
+        return found
 
     def row(self, workflow_id: str) -> dict[str, Any]:
         """How the last run of a workflow id stands."""

@@ -32,6 +32,7 @@ from runtime.clock import SystemClock
 from runtime.codec import decode
 from runtime.errors import PerdureError
 from supervision import Node
+from supervision.control import workflows as operations
 from tests.crash import bugs
 
 
@@ -141,10 +142,18 @@ class Session:
         records = host.history(run or host.run(workflow_id)[0])
         return [[_plain(item) for item in record] for _, record in records]
 
+    def told(self, pid: str) -> list[dict[str, Any]]:
+        """The history of the current run of a workflow as its host tells it, a journal or not."""
+        return operations.history(self.node, pid)
+
     def until_recorded(self, pid: str, kind: str, count: int = 1) -> None:
         """Come back once the history has that many records of a kind."""
-        while sum(record[0] == kind for record in self.history(pid)) < count:
-            time.sleep(0.002)
+        while sum(each["type"] == kind for each in self.told(pid)) < count:
+            time.sleep(0.005)
+
+    def shown(self, pid: str, run: str) -> dict[str, Any]:
+        """How the current or last run of a workflow stands, or that with a run id."""
+        return operations.show(self.node, pid, run)
 
     def until_beaten(self, least: int) -> int:
         """Wait until the heartbeat details of a pending activity, on disk, are as high; what they

@@ -1,4 +1,5 @@
-"""A small application for the tests of what a workflow is promised, and the journal it leaves."""
+"""A small application for the tests of what a workflow is promised, on both hosts, and the journal
+it leaves."""
 
 from __future__ import annotations
 
@@ -8,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from journal.journal import Journal
-from tests.crash_lab import write_app
+from tests.both_hosts import Host
+from tests.crash_lab import has_journal, put_on_server, write_app
 
 HOST = "app:orders"
+
+ON_A_JOURNAL = Host(None)
 
 _HEAD = """version: "1.0"
 namespace: app
@@ -51,6 +55,7 @@ def durable_app(
     functions: str = "",
     targets: tuple[str, ...] = (),
     entries: str = "",
+    host: Host = ON_A_JOURNAL,
 ) -> Path:
     """An application with workflows on the host app:orders.
 
@@ -60,6 +65,7 @@ def durable_app(
         functions: Python source added to that of `effect`.
         targets: functions of it that are entries.
         entries: more YAML.
+        host: where its workflows run.
     """
     files = {"functions.py": FUNCTIONS + functions}
     lines = [_HEAD]
@@ -73,7 +79,10 @@ def durable_app(
         )
         files[f"{plain}.lua"] = as_main(body)
     files["app.yaml"] = "".join(lines) + entries
-    return write_app(folder, files)
+    write_app(folder, files)
+    if host.server is not None and has_journal(folder):
+        put_on_server(folder, host.overrides_to_kill(HOST))
+    return folder
 
 
 def as_main(body: str) -> str:

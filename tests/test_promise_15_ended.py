@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runtime.errors import Kind, PerdureError
-from tests.crash_lab import NodeProcess, check_journal
+from tests.both_hosts import Host
+from tests.crash_lab import NodeProcess
 from tests.durable_lab import HOST, durable_app
 
 WORKFLOWS = {
@@ -53,8 +55,10 @@ PID = "{app:orders|order-7}"
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Path:
-    return durable_app(tmp_path / "app", WORKFLOWS, entries=ENTRIES)
+def app(tmp_path: Path, host: Host) -> Iterator[Path]:
+    folder = durable_app(tmp_path / "app", WORKFLOWS, entries=ENTRIES, host=host)
+    yield folder
+    host.check(folder)
 
 
 def start(node: NodeProcess, workflow_id: str = ID, **policies: Any) -> str:
@@ -74,41 +78,42 @@ def end(node: NodeProcess, how: str, workflow_id: str = ID) -> None:
     else:
         with pytest.raises(PerdureError):
             node.result(pid)
-    assert node.row(workflow_id)["status"] == how
+    assert node.shown(workflow_id)["status"] == how
 
 
-@pytest.mark.parametrize("crash", [False, True])
-@pytest.mark.parametrize(
-    ("how", "kind", "message"),
-    [
-        ("completed", None, "ended"),
-        ("failed", Kind.CONFLICT, "told to fail"),
-        ("terminated", Kind.CANCELED, "process terminated"),
-    ],
-)
-def test_result_monitor_and_history_of_an_ended_run(
-    app: Path, how: str, kind: str | None, message: str, crash: bool
-) -> None:
+ENDS = [
+    ("completed", None, "ended"),
+    ("failed", Kind.CONFLICT, "told to fail"),
+    ("terminated", Kind.CANCELED, "process terminated"),
+]
+
+
+def test_result_monitor_and_history_of_an_ended_run(app: Path) -> None:
     with NodeProcess(app) as node:
-        start(node)
-        end(node, how)
-        if crash:
-            node.crash()
-        watched = node.call("app:watch", PID)
-        if kind is None:
-            assert node.result(PID) == message
-            assert watched == {"kind": "pid.exit", "from": PID, "value": message}
-        else:
-            with pytest.raises(PerdureError, match=message) as error:
-                node.result(PID)
-            assert error.value.kind == kind
-            assert watched == {"kind": "pid.exit", "from": PID, "error": message}
-        assert node.history(PID)[-1][0] == how
-        with pytest.raises(PerdureError, match=f"has ended .{how}.") as gone:
-            node.send(PID, "late")
-        assert gone.value.kind == Kind.NOT_FOUND
-        node.kill()
-    check_journal(app)
+        for how, _, _ in ENDS:
+            start(node, how)
+            end(node, how, how)
+        for crash in (False, True):
+            if crash:
+                node.crash()
+            for how, kind, message in ENDS:
+                assert_ended(node, f"{{app:orders|{how}}}", how, kind, message)
+
+
+def assert_ended(node: NodeProcess, pid: str, how: str, kind: str | None, message: str) -> None:
+    watched = node.call("app:watch", pid)
+    if kind is None:
+        assert node.result(pid) == message
+        assert watched == {"kind": "pid.exit", "from": pid, "value": message}
+    else:
+        with pytest.raises(PerdureError, match=message) as error:
+            node.result(pid)
+        assert error.value.kind == kind
+        assert watched == {"kind": "pid.exit", "from": pid, "error": message}
+    assert node.kinds(pid)[-1] == how
+    with pytest.raises(PerdureError, match=f"has ended .{how}.") as gone:
+        node.send(pid, "late")
+    assert gone.value.kind == Kind.NOT_FOUND
 
 
 def test_what_never_was_is_not_found(app: Path) -> None:
@@ -147,18 +152,16 @@ POLICIES: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize("crash", [False, True])
-def test_the_policies_of_workflow_ids(app: Path, crash: bool) -> None:
+def test_the_policies_of_workflow_ids(app: Path) -> None:
     with NodeProcess(app) as node:
         ids = [f"order-{row}" for row in range(len(POLICIES))]
         for workflow_id, (state, _, _) in zip(ids, POLICIES, strict=True):
             start(node, workflow_id)
             if state != "running":
                 end(node, state, workflow_id)
-        if crash:
-            node.crash()
+        node.crash()
         for workflow_id, (state, policies, outcome) in zip(ids, POLICIES, strict=True):
-            pid, first = f"{{app:orders|{workflow_id}}}", node.row(workflow_id)
+            pid, first = f"{{app:orders|{workflow_id}}}", node.shown(workflow_id)
             if outcome == REFUSED:
                 with pytest.raises(PerdureError) as refused:
                     start(node, workflow_id, **policies)
@@ -166,14 +169,12 @@ def test_the_policies_of_workflow_ids(app: Path, crash: bool) -> None:
                 assert refused.value.details == {"pid": pid}
             else:
                 assert start(node, workflow_id, **policies) == pid
-            same = node.row(workflow_id)["run"] == first["run"]
+            same = node.shown(workflow_id)["run_id"] == first["run_id"]
             assert same == (outcome != NEW), (state, policies)
             if outcome == NEW:
-                old = next(row for row in node.do("runs") if row["run"] == first["run"])
+                old = node.shown(workflow_id, first["run_id"])
                 assert old["status"] == ("terminated" if state == "running" else state)
                 end(node, "completed", workflow_id)
-        node.kill()
-    check_journal(app)
 
 
 def test_a_policy_that_is_none_is_refused(app: Path) -> None:
@@ -214,23 +215,22 @@ def test_exec_of_a_workflow_id_that_runs_or_has_run(app: Path, crash: bool) -> N
 # cancel, terminate ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("by", ["python", "a workflow"])
-def test_cancel_is_an_event_that_a_workflow_may_take_its_time_for(app: Path, by: str) -> None:
+def test_cancel_is_an_event_that_a_workflow_may_take_its_time_for(app: Path) -> None:
     (app / "hang-cleaned up").touch()
     with NodeProcess(app) as node:
-        pid = node.spawn("app:cleans_up", HOST, options={"workflow.id": "dear"})
-        if by == "python":
-            node.do("cancel", pid=pid, reason="from a workflow")
-        else:
-            assert node.result(node.spawn("app:canceller", HOST, pid)) is True
-        node.until_recorded(pid, "activity_scheduled")
+        pids = [node.spawn("app:cleans_up", HOST, options={"workflow.id": name}) for name in "ab"]
+        node.do("cancel", pid=pids[0], reason="from a workflow")
+        assert node.result(node.spawn("app:canceller", HOST, pids[1])) is True
+        for pid in pids:
+            node.until_recorded(pid, "activity_scheduled")
         node.crash()
         (app / "hang-cleaned up").unlink()
-        with pytest.raises(PerdureError, match="cancelled"):
-            node.result(pid)
-        assert node.row("dear")["status"] == "cancelled"
-        sent = next(r for r in node.history(pid) if r[0] == "activity_scheduled")
-        assert sent[3] == ["cleaned up", "from a workflow"]
+        for pid in pids:
+            with pytest.raises(PerdureError, match="cancelled"):
+                node.result(pid)
+            assert node.shown(pid)["status"] == "cancelled"
+            called = next(each for each in node.told(pid) if each["type"] == "activity_scheduled")
+            assert called["data"]["args"] == ["cleaned up", "from a workflow"]
 
 
 def test_terminate_ends_a_run_that_waits_for_an_activity(app: Path) -> None:
@@ -242,8 +242,6 @@ def test_terminate_ends_a_run_that_waits_for_an_activity(app: Path) -> None:
         assert node.result(node.spawn("app:terminator", HOST, pid)) is True
         with pytest.raises(PerdureError, match="process terminated"):
             node.result(pid)
-        node.kill()
-    check_journal(app)
     with NodeProcess(app) as node:
-        assert node.row("dear")["status"] == "terminated"
+        assert node.shown("dear")["status"] == "terminated"
         assert node.kinds(pid)[-1] == "terminated"

@@ -17,7 +17,7 @@ from temporalio.service import GrpcCompression, RPCError
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from hosts.temporal.connection import compression_of
-from hosts.temporal.worker_options import arguments
+from hosts.temporal.worker_options import BUILD, arguments
 from runtime.config.loader import load
 from runtime.config.problems import ConfigurationError
 from runtime.config.temporal_kinds import WORKER_OPTIONS
@@ -100,6 +100,7 @@ def test_every_option_of_the_python_sdk_is_mapped_and_others_are_named(tmp_path:
         "max_activities_per_second": 2.5,
         "sticky_queue_schedule_to_start_timeout": timedelta(seconds=5),
         "disable_eager_activity_execution": True,
+        "build_id": BUILD,
     }
     known = set(inspect.signature(Worker).parameters)
     assert {each.argument for each in WORKER_OPTIONS.values()} <= known

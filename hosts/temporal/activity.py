@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import copy_context
@@ -22,8 +23,11 @@ from hosts.temporal.parts import Parts
 from hosts.temporal.payloads import check_size, encoded_args, raw, value_of
 from hosts.temporal.runs import Runs
 from hosts.temporal.schedule import ONCE
+from hosts.temporal.start import status_word
 from runtime.codec import decode, encode
 from runtime.errors import PerdureError
+
+logger = logging.getLogger(__name__)
 
 #: Heartbeats in the time after which an activity counts as lost.
 _BEATS: Final = 3
@@ -44,14 +48,15 @@ def activity_of(parts: Parts, connection: TemporalClient, runs: Runs) -> Functio
 
     async def attributes(args: Sequence[Any]) -> Any:
         fit, refused = await connection.fitted(args[0])
+        for error in refused.values():
+            logger.warning("%s: %s", parts.pid(activity.info().workflow_id or ""), error.message)
         return [dict(fit), refused]
 
     async def wait(args: Sequence[Any]) -> Any:
         return list(await beating(runs.ended(*args)))
 
     async def status(args: Sequence[Any]) -> Any:
-        found = await runs.status(args[0])
-        return "gone" if found is None else found.name.lower()
+        return status_word(await runs.status(args[0]))
 
     own: Mapping[str, Callable[[Sequence[Any]], Awaitable[Any]]] = {
         requests.BEGIN: begin,

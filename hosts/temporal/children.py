@@ -32,6 +32,8 @@ _CLOSE: Final = {
     "abandon": ParentClosePolicy.ABANDON,
     "request_cancel": ParentClosePolicy.REQUEST_CANCEL,
 }
+#: Marks that a start has found the workflow that was in its way at its end.
+_ENDED: Final = "perdure.ended"
 
 
 class Children:
@@ -131,7 +133,7 @@ class Children:
         except WorkflowAlreadyStartedError:
             status = await self._status(workflow_id)
             fails = options.conflict == "fail" or options.error_when_started
-            if fails or status != "running" or not await self._join(workflow_id, command):
+            if fails or not await self._joins(workflow_id, status, options, command):
                 run.refuse(command.seq, start.exists(pid, workflow_id, status))
                 return
             if not command.flags:
@@ -161,6 +163,17 @@ class Children:
             requests.STATUS, args=[workflow_id], result_type=str, **requests.PATIENT
         )
         return found
+
+    async def _joins(
+        self, workflow_id: str, status: str, options: StartOptions, command: c.Spawn
+    ) -> bool:
+        """Whether a start that was refused finds what it asked for in the workflow that is there
+        already."""
+        if status == "running" and await self._join(workflow_id, command):
+            return True
+        # One that may run again was refused because it was running: it has ended since then.
+        ended = options.reuse == "allow_duplicate" and status != "gone"
+        return ended and not command.messages and workflow.patched(_ENDED)
 
     async def _join(self, workflow_id: str, command: c.Spawn) -> bool:
         """Give the workflow that is there already its start messages; False when it is gone."""

@@ -15,6 +15,7 @@ from hosts.temporal.parts import Parts
 from hosts.temporal.payloads import CONVERTER
 from hosts.temporal.runner import RunRunner
 from hosts.temporal.vms import RunVms
+from hosts.temporal.worker_options import BUILD
 from hosts.temporal.workflow import PartsInterceptor, Run
 
 #: What is last in the name of a VM that replays.
@@ -42,6 +43,7 @@ async def replayed(
             ],
             workflow_runner=RunRunner(),
             workflow_task_executor=executor,
+            build_id=BUILD,
         )
         async with replayer.workflow_replay_iterator(histories) as results:
             async for result in results:

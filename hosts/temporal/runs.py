@@ -30,7 +30,7 @@ from hosts.temporal.schedule import span
 from runtime import inputs
 from runtime.clock import Clock
 from runtime.codec import decode, encode
-from runtime.errors import Kind, PerdureError
+from runtime.errors import PerdureError
 from runtime.routing.router import SpawnRequest
 
 #: Seconds until a server that is away is asked again for the end of a workflow.
@@ -127,7 +127,7 @@ class Runs:
             return
         status = await self.status(workflow_id)
         if status != WorkflowExecutionStatus.RUNNING:
-            raise start.exists(pid, workflow_id, status.name.lower() if status else "gone")
+            raise start.exists(pid, workflow_id, start.status_word(status))
         if options.conflict == "fail" or options.error_when_started:
             raise start.exists(pid, workflow_id, "running")
         sender = request.start.get("parent", "")
@@ -162,7 +162,7 @@ class Runs:
             if not is_gone(error):
                 raise
             self._parts.router.dead_letters.add(pid, topic, sender)
-            raise self._gone(pid) from None
+            raise await self._gone(workflow_id) from None
 
     async def signal(
         self,
@@ -198,8 +198,9 @@ class Runs:
             event = encode({**decode(event), "result": {"error": error}})
         return await self.signal(workflow_id, EVENT, [raw(event)])
 
-    def _gone(self, pid: str) -> PerdureError:
-        return PerdureError(Kind.NOT_FOUND, f"process not found: {pid}")
+    async def _gone(self, workflow_id: str) -> PerdureError:
+        """Why a workflow cannot be reached."""
+        return start.gone(self._parts.pid(workflow_id), await self.status(workflow_id))
 
     async def control(
         self, pid: str, workflow_id: str, verb: str, sender: str, reason: str | None
@@ -213,7 +214,7 @@ class Runs:
                     task.cancel()
                 return encode(True)
             if await self.status(workflow_id) is None:
-                raise self._gone(pid)
+                raise start.gone(pid, None)
             self._watch(workflow_id, sender, linked=linked)
             return encode(True)
         handle = self._handle(workflow_id)
@@ -225,7 +226,7 @@ class Runs:
                 # The server takes a cancel of what has ended.
                 found = await self._described(workflow_id)
                 if found is None or found.status != WorkflowExecutionStatus.RUNNING:
-                    raise self._gone(pid)
+                    raise start.gone(pid, None if found is None else found.status)
                 if found.raw_description.workflow_extended_info.cancel_requested:
                     await self.signal(workflow_id, CANCEL, [raw(encode(reason))], sender)
                     return encode(True)
@@ -235,13 +236,14 @@ class Runs:
         except RPCError as error:
             if not is_gone(error):
                 raise
-            raise self._gone(pid) from None
+            raise await self._gone(workflow_id) from None
         return encode(True)
 
     async def named(self, pid: str, workflow_id: str, name: str) -> bytes:
         """A process gives an open workflow a name, which is free again at its end."""
-        if await self.status(workflow_id) != WorkflowExecutionStatus.RUNNING:
-            raise self._gone(pid)
+        status = await self.status(workflow_id)
+        if status != WorkflowExecutionStatus.RUNNING:
+            raise start.gone(pid, status)
         self._parts.router.names.register(name, pid)
 
         async def release() -> None:
@@ -269,7 +271,7 @@ class Runs:
                 return await self._ended(workflow_id, run_id)
             except RPCError as error:
                 if is_gone(error):
-                    return False, self._gone(self._parts.pid(workflow_id))
+                    return False, start.gone(self._parts.pid(workflow_id), None)
                 if not error_of(error).retryable:
                     return False, error_of(error)
                 await asyncio.sleep(_AGAIN)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from temporalio.api.common.v1 import Payload
+from temporalio.client import WorkflowExecutionStatus
 from temporalio.common import WorkflowIDReusePolicy
 
 from hosts.attributes import memo_of
@@ -17,6 +18,7 @@ from hosts.temporal.attributes import Fitted, typed
 from hosts.temporal.parts import Parts
 from hosts.temporal.payloads import check_names, check_size
 from hosts.temporal.schedule import server_policy, span
+from hosts.temporal.visibility import STATUSES
 from runtime.codec import decode
 from runtime.errors import Kind, PerdureError
 from runtime.ids import check_name
@@ -129,6 +131,21 @@ def search_of(extra: Mapping[str, Any] | None) -> dict[str, Any]:
     """The search attributes among what a start gives."""
     found: dict[str, Any] = (extra or {}).get("search") or {}
     return found
+
+
+def status_word(status: WorkflowExecutionStatus | None) -> str:
+    """How the last run of a workflow stands, None when there is none: "running", "completed" …"""
+    if status is None:
+        return "gone"
+    return "running" if status == WorkflowExecutionStatus.RUNNING else STATUSES[status]
+
+
+def gone(pid: str, status: WorkflowExecutionStatus | None) -> PerdureError:
+    """Why a workflow cannot be reached, whose last run stands so; None when there is none."""
+    text = f"process not found: {pid}"
+    if status is not None:
+        text += f" has ended ({STATUSES[status]})"
+    return PerdureError(Kind.NOT_FOUND, text)
 
 
 def exists(pid: str, workflow_id: str, status: str) -> PerdureError:

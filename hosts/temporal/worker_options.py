@@ -11,7 +11,11 @@ from temporalio.worker import WorkerDeploymentConfig
 
 from runtime.config.scalars import Duration
 from runtime.config.temporal_kinds import WORKER_OPTIONS
+from runtime.lua.machine import MACHINE_VERSION
 
+#: What the server shows as the build of a worker that has no `build_id`. The SDK would hash the
+#: code of all modules that are loaded, which is nearly all that a start costs (0.45 s of 0.55).
+BUILD: Final = f"perdure, machine {MACHINE_VERSION}"
 _OF_DEPLOYMENT: Final = ("deployment_name", "use_versioning", "default_versioning_behavior")
 
 
@@ -28,11 +32,12 @@ def arguments(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _deployment(given: dict[str, Any]) -> dict[str, Any]:
-    """The argument for the version of a deployment, whose options it takes out of `given`."""
+    """The argument for the version of the code; what is of a deployment it takes out of
+    `given`."""
     name, versioned = given.get("deployment_name"), given.get("use_versioning", False)
     behavior = given.get("default_versioning_behavior")
     if not name:
-        return {}
+        return {"build_id": BUILD}
     how = VersioningBehavior.UNSPECIFIED
     if versioned:
         how = VersioningBehavior[(behavior or "auto_upgrade").upper()]

@@ -218,7 +218,7 @@ BUGS: Final[dict[str, Bug]] = {
         "idempotency keys are not kept",
         _dedupe_off,
         f"{_PROMISE}01_acknowledged.py::"
-        "test_a_message_with_a_known_key_is_acknowledged_and_dropped[a crash]",
+        "test_a_message_with_a_known_key_is_acknowledged_and_dropped[embedded-a crash]",
     ),
     "checksum-ignored": Bug(
         "records are read without looking at their checksum",
