@@ -158,6 +158,16 @@ class Attributes(NamedTuple):
     memo: bytes | None
 
 
+class CheckedAttributes(NamedTuple):
+    """The same of a slot that is `derived`, whose server may refuse them: it is answered with true,
+    or with why none of them is set."""
+
+    pid: str
+    seq: int
+    search: bytes
+    memo: bytes | None
+
+
 class Log(NamedTuple):
     """A line for the node's log; `entry` is the id of the code that wrote it."""
 
@@ -244,6 +254,7 @@ KINDS: dict[str, type[Any]] = {
     "tell": Tell,
     "value": Value,
     "attributes": Attributes,
+    "checked_attributes": CheckedAttributes,
     "log": Log,
     "signal": Signal,
     "answer": Answer,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import copy_context
@@ -27,8 +26,6 @@ from hosts.temporal.start import status_word
 from runtime.codec import decode, encode
 from runtime.errors import PerdureError
 
-logger = logging.getLogger(__name__)
-
 #: Heartbeats in the time after which an activity counts as lost.
 _BEATS: Final = 3
 
@@ -48,8 +45,6 @@ def activity_of(parts: Parts, connection: TemporalClient, runs: Runs) -> Functio
 
     async def attributes(args: Sequence[Any]) -> Any:
         fit, refused = await connection.fitted(args[0])
-        for error in refused.values():
-            logger.warning("%s: %s", parts.pid(activity.info().workflow_id or ""), error.message)
         return [dict(fit), refused]
 
     async def wait(args: Sequence[Any]) -> Any:

@@ -7,7 +7,8 @@ server. The server fails a step with one that does not, or ends the run, so none
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import logging
+from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from temporalio import workflow
@@ -16,11 +17,13 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSear
 
 from hosts.temporal import requests
 from runtime import commands as c
-from runtime.codec import decode
+from runtime.codec import decode, encode
 from runtime.errors import Kind, PerdureError
 
 if TYPE_CHECKING:
     from hosts.temporal.execution import Execution
+
+logger = logging.getLogger(__name__)
 
 #: Attributes that fit: name -> type in the namespace and value.
 Fitted = Mapping[str, tuple[str, Any]]
@@ -101,21 +104,36 @@ class Attributes:
         self._in_order = asyncio.Lock()
 
     def set(self, command: c.Attributes) -> None:
-        """What the server does not take is left out, and a warning tells of it."""
-        search = {} if command.search is None else decode(command.search) or {}
-        memo = {} if command.memo is None else decode(command.memo) or {}
-        if memo:
-            workflow.upsert_memo(memo)
+        """Nobody waits: what the server does not take is left out, and a warning tells of it."""
+        _set_memo(command.memo)
+        search = {} if command.search is None else decode(command.search)
         if search:
-            self._run.keep(asyncio.get_running_loop().create_task(self._set_search(search)))
+            self._soon(self._set_what_fits(search))
 
-    async def _set_search(self, search: dict[str, Any]) -> None:
+    def set_checked(self, command: c.CheckedAttributes) -> None:
+        """Set all, or nothing where the server does not take one, and answer."""
+        self._soon(self._set_all(command))
+
+    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
+        self._run.keep(asyncio.get_running_loop().create_task(work))
+
+    async def _set_what_fits(self, search: dict[str, Any]) -> None:
         async with self._in_order:
-            fit, _ = await self.fitted(search)
-        if fit:
-            workflow.upsert_search_attributes(
-                [_KEYS[kind](name).value_set(value) for name, (kind, value) in fit.items()]
-            )
+            fit, refused = await self.fitted(search)
+        _set_search(fit)
+        if not workflow.unsafe.is_replaying():
+            for error in refused.values():
+                logger.warning("%s: %s", self._run.pid, error.message)
+
+    async def _set_all(self, command: c.CheckedAttributes) -> None:
+        async with self._in_order:
+            fit, refused = await self.fitted(decode(command.search) or {})
+        for error in refused.values():
+            self._run.refuse(command.seq, error)
+            return
+        _set_memo(command.memo)
+        _set_search(fit)
+        self._run.answer(command.seq, True, encode(True))
 
     async def fitted(self, search: dict[str, Any]) -> tuple[Fitted, dict[str, PerdureError]]:
         """Search attributes as the server takes them, and why it does not take the others."""
@@ -123,3 +141,16 @@ class Attributes:
             requests.ATTRIBUTES, args=[search], result_type=list, **requests.PATIENT
         )
         return dict(fit), dict(refused)
+
+
+def _set_memo(encoded: bytes | None) -> None:
+    memo = {} if encoded is None else decode(encoded)
+    if memo:
+        workflow.upsert_memo(memo)
+
+
+def _set_search(fit: Fitted) -> None:
+    if fit:
+        workflow.upsert_search_attributes(
+            [_KEYS[kind](name).value_set(value) for name, (kind, value) in fit.items()]
+        )

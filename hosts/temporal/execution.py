@@ -83,6 +83,7 @@ class Execution:
             c.Name: self.asking.ask,
             c.Ask: self.asking.ask,
             c.Attributes: self.attributes.set,
+            c.CheckedAttributes: self.attributes.set_checked,
             c.Tell: self._tell,
             c.Log: self._log,
             c.Ended: self._ended,

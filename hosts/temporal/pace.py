@@ -93,7 +93,7 @@ def size_of(command: Any) -> int:
         case c.Spawn():
             messages = (args for _, args in command.messages)
             return _SOURCE + _bound(command.args, command.context, *messages)
-        case c.Attributes():
+        case c.Attributes() | c.CheckedAttributes():
             return _AROUND + _bound(command.search, command.memo)
         case c.Ended():
             return _AROUND + _bound(command.value)

@@ -32,7 +32,7 @@ from runtime.lua.metering import metered
 
 #: Version of the semantics that recorded histories depend on; raised when a replay of an old
 #: history could give other commands.
-MACHINE_VERSION: Final = 2
+MACHINE_VERSION: Final = 3
 
 #: Turns of tasks between two looks at the inbox of the VM worker. A turn is about 1 us, so inputs
 #: wait a few milliseconds at most while the processes of one VM keep each other busy.

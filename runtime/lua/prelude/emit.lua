@@ -41,7 +41,7 @@ local function optional_str(text) return text and str(text) or NIL end
 local H = {}
 for n = 0, 12 do H[n] = header(n) end
 local O = {}
-for op in ("parcel call cancel_call timer cancel_timer result send spawn control name ask tell value attributes log signal answer ended place dead_letter upgrade"):gmatch("%S+") do
+for op in ("parcel call cancel_call timer cancel_timer result send spawn control name ask tell value attributes checked_attributes log signal answer ended place dead_letter upgrade"):gmatch("%S+") do
   O[op] = str(op)
 end
 
@@ -142,6 +142,10 @@ end
 
 function S.emit_attributes(pid, search, memo)
   add(H[4] .. O.attributes .. str(pid) .. optional_bin(search and encode(search)) .. optional_bin(memo and encode(memo)))
+end
+
+function S.emit_checked_attributes(pid, seq, search, memo)
+  add(H[5] .. O.checked_attributes .. str(pid) .. int(seq) .. bin(encode(search)) .. optional_bin(memo and encode(memo)))
 end
 
 function S.emit_log(pid, entry, level, message, fields)

@@ -61,6 +61,8 @@ end
 local FIELDS = { workflow_id = true, run_id = true, entry = true, host = true, status = true, started = true, ended = true }
 local WORDS = { ["and"] = true, ["or"] = true, ["not"] = true, ["true"] = true, ["false"] = true }
 local NAME_MAX <const> = 128
+-- The version of the machine since which a run on a server waits to hear whether that takes its attributes.
+local CHECKED <const> = 3
 
 -- What is wrong with a search attribute, or nil.
 local function wrong_attribute(name, value)
@@ -107,6 +109,11 @@ function workflow.attrs(attributes)
   if err then return nil, err end
   memo, err = checked(where, "memo", attributes.memo)
   if err then return nil, err end
+  if search and slot.derived and (slot.machine or CHECKED) >= CHECKED then
+    local seq = S.next_seq(slot)
+    S.emit_checked_attributes(slot.pid, seq, search, memo)
+    return S.await(seq)
+  end
   S.emit_attributes(slot.pid, search, memo)
   return true
 end
