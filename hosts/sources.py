@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgpack
 
@@ -32,6 +32,27 @@ def unpack(blob: bytes) -> dict[str, Definition]:
     """The definitions of a bundle."""
     rows: list[list[Any]] = msgpack.unpackb(blob)
     return {row[0]: Definition(*row[1:]) for row in rows}
+
+
+def is_bundle(blob: bytes, entry: str) -> bool:
+    """Whether something is a bundle, and has a definition of an entry."""
+    try:
+        rows = msgpack.unpackb(blob)
+    except ValueError:
+        return False
+    return isinstance(rows, list) and all(map(_is_row, rows)) and entry in (row[0] for row in rows)
+
+
+def _is_row(row: Any) -> bool:
+    if not isinstance(row, list) or [type(each) for each in row] != _ROW:
+        return False
+    *_, modules, imports, _ = row
+    names = [*modules, *imports, *imports.values()]
+    return all(isinstance(each, str) for each in names)
+
+
+#: An entry id and the fields of a Definition.
+_ROW: Final = [str, str, str, str, str, list, dict, bool]
 
 
 def renamed(blob: bytes, digest: bytes) -> dict[str, Definition]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -15,6 +16,8 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
+from hosts.temporal import headers as h
+from hosts.temporal.payloads import payload_of
 from supervision.node import Node
 from tests.conformance_lab import lua
 from tests.process_lab import write_app
@@ -41,6 +44,10 @@ ENTRIES: Final[dict[str, dict[str, Any]]] = {
         process.inbox():receive()
         return drawn == same
     """),
+    "calls": lua("workflow", """
+        local _, e = funcs.call("app:same", 1)
+        return {e:kind(), e:message()}
+    """),
     "same": {"kind": "function.lua", "source": "return ..."},
 }  # fmt: skip
 
@@ -55,7 +62,8 @@ class Site(NamedTuple):
         """Something that a foreign client does."""
 
         async def connected() -> T:
-            return await asyncio.wait_for(work(await Client.connect(self.server.address)), 30)
+            client = await Client.connect(self.server.address, interceptors=[h.HeaderInterceptor()])
+            return await asyncio.wait_for(work(client), 30)
 
         return asyncio.run(connected())
 
@@ -120,6 +128,76 @@ def test_signals_by_our_own_names_are_none_of_ours(site: Site, topic: str, args:
         return await handle.result()
 
     assert site.ask(tell) == []
+
+
+ODD: Final[dict[str, list[Any]]] = {
+    h.CONTEXT: ["text", 5, ["a"], {5: "a"}],
+    h.PARENT: [5, {"a": 1}, None],
+    h.KEYS: ["one", {"a": 1}, [1]],
+    h.MESSAGES: [7, ["go"], [["go", 1, ""]], [["go", []]]],
+    h.CHILDREN: ["one", [1], [["one"]], [["one", 2]]],
+    h.SOURCE: ["return 1", 12, b"", *map(zlib.compress, (b"return 1", b"\x93\x01", b"\x90"))],
+    h.SEED: ["seed", 12, [1]],
+    h.MACHINE: ["two", -1, 2.5, True],
+    h.DELAY: ["1s", -5, 1 << 70, [1]],
+}
+
+
+def test_headers_by_our_own_names_that_are_none_of_ours_fail_the_run(site: Site) -> None:
+    async def begin(client: Client, name: str, value: RawValue) -> str:
+        given = {h.SEED: payload_of(bytes(32)), name: value.payload}
+        with h.sending(given), pytest.raises(WorkflowFailureError) as failed:
+            await client.execute_workflow("app:echo", id=str(uuid.uuid4()), task_queue=site.queue)
+        assert isinstance(failed.value.cause, ApplicationError)
+        assert failed.value.cause.type == "Invalid"
+        return failed.value.cause.message
+
+    async def begin_all(client: Client) -> None:
+        odd = [
+            (name, RawValue(payload_of(value))) for name, values in ODD.items() for value in values
+        ]
+        odd += [(name, payload("binary/x", b"?")) for name in ODD]
+        told = await asyncio.gather(*(begin(client, *each) for each in odd))
+        for (name, _), message in zip(odd, told, strict=True):
+            assert f"header {name}" in message
+
+    site.ask(begin_all)
+
+
+def test_odd_headers_of_a_message_are_as_if_not_there(site: Site) -> None:
+    async def tell(client: Client) -> Any:
+        workflow_id = str(uuid.uuid4())
+        handle = await client.start_workflow("app:collects", id=workflow_id, task_queue=site.queue)
+        for odd in (payload_of(5), payload_of(["a"]), payload("binary/x", b"?").payload):
+            with h.sending({h.SENDER: odd, h.KEY: odd}):
+                await handle.signal("n", 1)
+        await handle.signal("go")
+        return await handle.result()
+
+    assert site.ask(tell) == [["n", "", 1]] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(h.ACTIVITY, "patient"), (h.ACTIVITY, {"id": 5}), (h.CONTEXT, 5)]
+)
+def test_odd_headers_fail_an_activity(
+    site: Site, monkeypatch: pytest.MonkeyPatch, name: str, value: object
+) -> None:
+    sound = h._add
+
+    def add(request: Any) -> None:
+        sound(request)
+        if getattr(request, "activity", "") == "app:same":
+            request.headers = {name: payload_of(value)}
+
+    async def call(client: Client) -> Any:
+        return await client.execute_workflow(
+            "app:calls", id=str(uuid.uuid4()), task_queue=site.queue
+        )
+
+    monkeypatch.setattr(h, "_add", add)
+    kind, message = site.ask(call)
+    assert (kind, message.partition(": ")[0]) == ("Invalid", f"the header {name}")
 
 
 def test_the_queries_that_a_server_makes_for_its_pages(site: Site) -> None:

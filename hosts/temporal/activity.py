@@ -68,10 +68,10 @@ def activity_of(parts: Parts, connection: TemporalClient, runs: Runs) -> Functio
             values = [value_of(each.payload) for each in args]
             return raw(encode(await own[info.activity_type](values)))
         try:
-            given = encoded_args(args)
+            given, headers = encoded_args(args), h.given(h.received())
         except PerdureError as error:
             raise failure(error, final=True) from None
-        ok, value = await Attempt(parts, info).run(given)
+        ok, value = await Attempt(parts, info, headers).run(given)
         try:
             check_size(f"the result of {info.activity_type}", value)
         except PerdureError as large:
@@ -85,12 +85,17 @@ def activity_of(parts: Parts, connection: TemporalClient, runs: Runs) -> Functio
 
 
 class Attempt:
-    """An attempt of a function."""
+    """An attempt of a function.
 
-    def __init__(self, parts: Parts, info: activity.Info) -> None:
+    Args:
+        headers: what it is given beside its arguments.
+    """
+
+    def __init__(self, parts: Parts, info: activity.Info, headers: Mapping[str, Any]) -> None:
         self._parts = parts
         self._info = info
-        self._how: Mapping[str, Any] = h.header(h.received(), h.ACTIVITY) or {}
+        self._inherited: Mapping[str, Any] = headers.get(h.CONTEXT) or {}
+        self._how: Mapping[str, Any] = headers.get(h.ACTIVITY, {})
         self._details: tuple[Any, ...] = tuple(info.heartbeat_details)
 
     async def run(self, args: bytes) -> tuple[bool, bytes]:
@@ -139,9 +144,9 @@ class Attempt:
         activity.heartbeat(details)
 
     def _context(self) -> bytes:
-        info, inherited = self._info, h.header(h.received(), h.CONTEXT)
+        info = self._info
         return activity_context(
-            encode(inherited) if inherited else None,
+            encode(self._inherited) if self._inherited else None,
             f"{info.workflow_run_id}/{info.activity_id}",
             info.attempt,
             encode(self._details[0]) if self._details else None,

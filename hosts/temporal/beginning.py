@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from temporalio import workflow
 from temporalio.common import RawValue
 
+from hosts.sources import is_bundle
 from hosts.temporal import headers as h
 from hosts.temporal import requests, start
 from hosts.temporal.failures import failure
 from hosts.temporal.payloads import encoded_args
 from runtime import inputs
 from runtime.codec import encode, encode_args
-from runtime.errors import PerdureError
+from runtime.errors import Kind, PerdureError
 from runtime.inputs import Input, StartOptions
 from runtime.lua.machine import MACHINE_VERSION
 
@@ -29,7 +30,7 @@ class Beginning:
 
     def __init__(self, execution: Execution) -> None:
         self._run = execution
-        self._machine = h.header(execution.headers, h.MACHINE) or MACHINE_VERSION
+        self._machine = execution.given.get(h.MACHINE, MACHINE_VERSION)
 
     async def first(self, args: Sequence[RawValue]) -> Input:
         """The first input of the run, when its time to begin has come; sets the run's seed, too.
@@ -38,13 +39,13 @@ class Beginning:
         """
         run = self._run
         definition = await self._definition()
-        delay = h.header(run.headers, h.DELAY)
+        delay = run.given.get(h.DELAY)
         if delay and run.info.attempt == 1:
             await run.sleep(delay / 1e9)
         try:
             begun = inputs.start(run.pid, definition, encoded_args(args), self._options())
             if run.info.attempt == 1:
-                run.children.inherit(h.header(run.headers, h.CHILDREN) or ())
+                run.children.inherit(run.given.get(h.CHILDREN, ()))
         except PerdureError as error:
             raise failure(error, final=True) from None
         return begun
@@ -57,7 +58,7 @@ class Beginning:
         """
         run, parts = self._run, self._run.parts
         entry = run.info.workflow_type
-        source, seed = h.header(run.headers, h.SOURCE), h.header(run.headers, h.SEED)
+        source, seed = run.given.get(h.SOURCE), run.given.get(h.SEED)
         if seed is None:
             if not workflow.unsafe.is_replaying():
                 self._check_deployed()
@@ -77,6 +78,9 @@ class Beginning:
         deployed = parts.bundle(entry)
         if deployed is not None and deployed.blob == blob:
             return entry
+        if not is_bundle(blob, entry):
+            text = f"the header {h.SOURCE} holds no source of {entry}: start the run again"
+            raise failure(PerdureError(Kind.INVALID, text, False), final=True)
         return run.vm.pin(entry, blob, hashlib.sha256(blob).digest())
 
     def _check_deployed(self) -> None:
@@ -91,7 +95,7 @@ class Beginning:
             "derived": True,
             "machine": self._machine,
             "seed": run.seed,
-            "parent": h.header(run.headers, h.PARENT) or "",
+            "parent": run.given.get(h.PARENT, ""),
             "info": {
                 "workflow_id": info.workflow_id,
                 "run_id": info.run_id,
@@ -102,10 +106,10 @@ class Beginning:
                 "host": run.parts.host_id,
             },
         }
-        context = h.header(run.headers, h.CONTEXT)
+        context = run.given.get(h.CONTEXT)
         if context:
             options["context"] = encode(context)
-        messages = h.header(run.headers, h.MESSAGES)
+        messages = run.given.get(h.MESSAGES)
         if messages:
             options["messages"] = [
                 (topic, encode_args(values), sender) for topic, values, sender in messages

@@ -42,12 +42,12 @@ def outcome(run: Execution, end: c.Ended | c.Upgrade) -> RawValue:
 def _go_on(run: Execution, command: c.Upgrade) -> NoReturn:
     """The run goes on as new, with what it has not read."""
     seed = hmac.digest(run.seed, b"next", "sha256")
-    context = h.header(run.headers, h.CONTEXT)
+    context = run.given.get(h.CONTEXT)
     headers = start.start_headers(
         run.parts,
         command.entry,
         None if context is None else encode(context),
-        h.header(run.headers, h.PARENT) or "",
+        run.given.get(h.PARENT, ""),
         command.messages,
         seed,
     )

@@ -28,6 +28,7 @@ from hosts.temporal.beginning import Beginning
 from hosts.temporal.calls import Calls
 from hosts.temporal.children import Children
 from hosts.temporal.ending import outcome
+from hosts.temporal.failures import failure
 from hosts.temporal.pace import Pace
 from hosts.temporal.parts import Parts
 from hosts.temporal.payloads import encoded_message
@@ -52,7 +53,13 @@ class Execution:
         self.parts = parts
         self.info = workflow.info()
         self.pid = parts.pid(self.info.workflow_id)
-        self.headers = self.info.headers
+        #: What it is given beside its arguments, by header; why it cannot be, if so.
+        self.given: dict[str, Any] = {}
+        self._strange: PerdureError | None = None
+        try:
+            self.given = h.given(self.info.headers)
+        except PerdureError as error:
+            self._strange = error
         self._rebuilding = Rebuilding(self.info)
         self.seed = b""
         self.vm = parts.vms.of(self.info.run_id)
@@ -61,7 +68,7 @@ class Execution:
         self._cancelled = False
         self._canceller = ""
         self._cancels: list[Input] = []
-        self.keys: list[str] = h.header(self.headers, h.KEYS) or []
+        self.keys: list[str] = self.given.get(h.KEYS, [])
         self._end: c.Ended | c.Upgrade | None = None
         self._timers: dict[int, asyncio.TimerHandle] = {}
         #: Tasks whose end the end of the run waits for.
@@ -136,6 +143,8 @@ class Execution:
 
     async def run(self, args: Sequence[RawValue]) -> RawValue:
         """From its start to its end. Raises the failure that it ended with."""
+        if self._strange is not None:
+            raise failure(self._strange, final=True)
         first = await Beginning(self).first(args)
         self._inputs.insert(0, first)
         self.vm.begin(self.pid, self.info.run_id, self.info.workflow_type)

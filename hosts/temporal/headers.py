@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -12,7 +12,7 @@ from temporalio import client, worker, workflow
 from temporalio.api.common.v1 import Payload
 
 from hosts.temporal.payloads import payload_of, value_of
-from runtime.errors import PerdureError
+from runtime.errors import Kind, PerdureError
 
 #: Values that are inherited, a map.
 CONTEXT: Final = "perdure-context"
@@ -45,15 +45,73 @@ _outgoing: ContextVar[Headers] = ContextVar("perdure_outgoing_headers", default=
 _incoming: ContextVar[Headers] = ContextVar("perdure_incoming_headers", default=_NONE)
 
 
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _is_context(value: Any) -> bool:
+    if value == []:  # an empty table is also an empty list
+        return True
+    return isinstance(value, dict) and all(isinstance(key, str) for key in value)
+
+
+def _is_messages(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(each, list) and [type(part) for part in each] == [str, list, str]
+        for each in value
+    )
+
+
+def _is_activity(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        type(each) is _ACTIVITY.get(name) for name, each in value.items()
+    )
+
+
+_ACTIVITY: Final = {"heartbeat": int, "patient": bool, "id": str}
+_LONGEST: Final = 1 << 62
+
+#: What runs and activities are given -> whether a value is one that is written there.
+_GIVEN: Final[Mapping[str, Callable[[Any], bool]]] = {
+    CONTEXT: _is_context,
+    PARENT: lambda value: isinstance(value, str),
+    KEYS: _is_texts,
+    MESSAGES: _is_messages,
+    CHILDREN: lambda value: (
+        isinstance(value, list) and all(_is_texts(each) and len(each) == 2 for each in value)
+    ),
+    SOURCE: lambda value: isinstance(value, bytes),
+    SEED: lambda value: isinstance(value, bytes),
+    MACHINE: lambda value: type(value) is int and value > 0,
+    DELAY: lambda value: type(value) is int and 0 <= value < _LONGEST,
+    ACTIVITY: _is_activity,
+}
+
+
+def given(headers: Headers) -> dict[str, Any]:
+    """What a run or activity is given beside its arguments, by name. Raises PerdureError INVALID
+    for what somebody else has put under such a name."""
+    values = {}
+    for name, is_ours in _GIVEN.items():
+        if name not in headers:
+            continue
+        try:
+            values[name] = value_of(headers[name])
+        except PerdureError as error:
+            raise _strange(name, error.message) from None
+        if not is_ours(values[name]):
+            raise _strange(name, "its value is none of Perdure's")
+    return values
+
+
+def _strange(name: str, what: str) -> PerdureError:
+    text = f"the header {name}: {what}: begin without it, as it is there for Perdure itself"
+    return PerdureError(Kind.INVALID, text, False)
+
+
 def headers_of(values: Mapping[str, Any]) -> dict[str, Payload]:
     """Headers from values; those that are None are left out."""
     return {name: payload_of(value) for name, value in values.items() if value is not None}
-
-
-def header(headers: Headers, name: str) -> Any:
-    """The value of a header, None without it."""
-    found = headers.get(name)
-    return None if found is None else value_of(found)
 
 
 @contextmanager
@@ -124,8 +182,10 @@ class _ToWorkflow(worker.WorkflowInboundInterceptor):
 
 def _text(headers: Headers, name: str) -> str:
     """A header that is a text; "" without one, and for what somebody else has put there."""
+    if name not in headers:
+        return ""
     try:
-        value = header(headers, name)
+        value = value_of(headers[name])
     except PerdureError:
         return ""
     return value if isinstance(value, str) else ""
