@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from hosts.call_options import CallOptions, Retry, duration_ns
@@ -63,13 +63,14 @@ class ActivityOptions(NamedTuple):
     task_queue: str | None = None  #: of the worker whose places it takes; None: its own
     wait_for_cancellation: bool = False  #: a cancelled one ends when its function does
 
-    def left(self, scheduled: int, now: int) -> int | None:
+    def left(self, scheduled: int, clock: Callable[[], int]) -> int | None:
         """Nanoseconds from now to schedule_to_close, None without one.
 
         Args:
-            scheduled, now: by the same clock, ns.
+            scheduled: by that clock, ns.
         """
-        return None if self.schedule_to_close is None else scheduled + self.schedule_to_close - now
+        close = self.schedule_to_close
+        return None if close is None else scheduled + close - clock()
 
 
 _ACTIVITY_OPTIONS: Final = (

@@ -99,7 +99,7 @@ class Batches:
 
     def __init__(self, highest_run: int) -> None:
         self._highest_run = highest_run
-        # Last sequence numbers, least recently used first. While a batch is applied it runs ahead
+        # Last sequence numbers, the oldest runs first. While a batch is applied it runs ahead
         # of the disk; _ahead says that the batch was not committed, and so not to be believed.
         self._last: dict[int, int] = {}
         self._ahead = False
@@ -160,7 +160,7 @@ class Batches:
     def _append(
         self, txn: Transaction, handles: Handles, run: int, count: int, body: bytes, crc: int
     ) -> None:
-        last = self._last.pop(run, None)
+        last = self._last.get(run)
         if last is None:
             last = last_seq(txn, handles, run) if run <= self._highest_run else 0
         self._last[run] = last = last + count

@@ -168,7 +168,7 @@ def answered(
     pid: str, now: int, seq: int, ok: bool, value: bytes, length: int, size: int
 ) -> Packed:
     """A step of a durable slot that is live, and takes one answer."""
-    raw = pid.encode(errors="surrogateescape")
+    raw = pid.encode("utf-8", "surrogateescape")
     head = _ANSWERED_HEAD.pack(_ANSWERED, ok, seq, now, length, size, len(raw))
     return b"".join((head, raw, _LENGTH.pack(len(value)), value))
 

@@ -86,7 +86,7 @@ class Activities:
             self.places.wait(partial(begin, self.places.leave))
         else:
             self._borrow(options.task_queue, key, activity.attempt, begin)
-        left = options.left(activity.scheduled, self._shard.deadlines.wall())
+        left = options.left(activity.scheduled, self._shard.deadlines.wall)
         wait = _least(options.schedule_to_start, left)
         if wait is not None:
             late = partial(self._shard.post, partial(self._too_late, key, activity.attempt))
@@ -160,7 +160,7 @@ class Activities:
         inherited = activity_context(
             context, f"{execution.row.run_id}/{seq}", activity.attempt, activity.details, options.id
         )
-        left = options.left(activity.scheduled, self._shard.deadlines.wall())
+        left = options.left(activity.scheduled, self._shard.deadlines.wall)
         patient = options.wait_for_cancellation
         faults.point(ATTEMPT_BEFORE)
         definition = self._deployed.definitions.get(target)
@@ -239,7 +239,7 @@ class Activities:
         ok, value = self._shard.parts.payload_limit.of_result(activity.record[2], ok, value)
         delay = None if ok else self._delay(activity, decode(value))
         if delay is None:
-            self._shard.touch(execution, result_record(key[1], ok, value))
+            self._shard.give(execution, result_record(key[1], ok, value))
         else:
             again = partial(self._shard.post, partial(self._retry, key, activity.attempt))
             self._shard.deadlines.after(delay, again)
@@ -252,7 +252,7 @@ class Activities:
         if error.kind == Kind.CANCELED or activity.cancelled:
             return None
         delay = options.retry.delay(activity.attempt, error)
-        left = options.left(activity.scheduled, self._shard.deadlines.wall())
+        left = options.left(activity.scheduled, self._shard.deadlines.wall)
         return None if delay is None or (left is not None and left <= delay) else delay
 
     def _retry(self, key: Key, attempt: int, alone: bool = False) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from hosts.durable import keys
-from hosts.durable.records import Record, Step
+from hosts.durable.records import Record, Step, size_of
 from hosts.start_options import NO_RULES, Rules
 from journal.records import RunRow
 from journal.unit import Unit
@@ -162,11 +162,7 @@ class Execution:
     def count(self, records: list[Record]) -> None:
         """Count records towards length and size of the history."""
         self.length += len(records)
-        for record in records:
-            self.size += 8  # and its payloads, as size_of has it
-            for item in record:
-                if type(item) is bytes:
-                    self.size += len(item)
+        self.size += size_of(records)
 
     def wants(self, command: c.Command) -> bool:
         """Whether a command is still to be performed: an ended run has only what it asked of
@@ -193,8 +189,6 @@ class Execution:
         """Note a fresh input, for the next step."""
         self.fresh.append(record)
         self.consume(record, self.unit)
-        if record[0] == "message" and len(record) > 4:
-            self.unit.put_dedupe(record[4].encode(), True)
 
     def mark(self, unit: Unit) -> None:
         """Let the journal's mark say whether activities are pending."""
@@ -228,6 +222,9 @@ class Execution:
                 self.children[seq] = Child(pid, request[2], request[7], self.run, seq)
             elif kind == "child_ended":
                 self.children.pop(seq, None)
+        elif kind == "message":
+            if unit is not None and len(record) > 4:
+                unit.put_dedupe(record[4].encode(), True)
         elif kind == "event" and self.inherited:
             event = decode(record[1])
             if event["kind"] == "pid.exit":

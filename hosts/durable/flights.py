@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import repeat
 from queue import SimpleQueue
 from typing import Final, NamedTuple
 
@@ -124,7 +125,8 @@ class Flights:
                 yield flight, error
 
     def _deal_with(self, flights: Iterable[Flight], error: Exception | None) -> None:
-        self._arrived.extend([(flight, error) for flight in flights])
+        self._arrived.extend(zip(flights, repeat(error)))
         while self._arrived:
+            flight, met = self._arrived.popleft()
             self.settled += 1
-            self._settle(*self._arrived.popleft())
+            self._settle(flight, met)

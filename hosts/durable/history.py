@@ -90,12 +90,15 @@ def _machine_inputs(execution: Execution, consumed: list[Record]) -> list[Input]
 
 def live_step(execution: Execution) -> Input | Packed:
     """The step that takes what a run has not consumed."""
-    consumed = execution.waiting + execution.fresh
+    consumed = execution.fresh
+    if execution.waiting:
+        consumed = execution.waiting + consumed
     pid, now, length, size = execution.pid, execution.now, execution.length, execution.size
     if len(consumed) == 1:
         answer = answer_of(consumed[0])
         if answer is not None:
-            return inputs.answered(pid, now, *answer, length, size)
+            seq, ok, value = answer
+            return inputs.answered(pid, now, seq, ok, value, length, size)
         if consumed[0][0] == "started":
             _, _, entry, args, options = start_input(pid, execution.definition, consumed[0][1])
             if options.keys().isdisjoint(_RARE):

@@ -106,8 +106,9 @@ class InlineFunctions:
         """Handle what the function slots did in a step."""
         others: list[c.Command] = []
         for command in commands:
-            if isinstance(command, c.Result):
-                self._over(command.number, command.ok, command.value)
+            if type(command) is c.Result:
+                number, ok, value = command
+                self._over(number, ok, value)
             else:
                 others.append(command)
         if others:

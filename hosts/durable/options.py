@@ -26,7 +26,8 @@ class Options:
 
     def of(self, activity: Activity) -> ActivityOptions:
         """The options of an activity. Raises PerdureError INVALID."""
-        _, _, target, _, raw, _ = activity.record
+        record = activity.record
+        target, raw = record[2], record[4]
         if raw is not None:
             options = decode(raw)
             return self._read(options if isinstance(options, dict) else {}, target)

@@ -25,7 +25,7 @@ command is, but belongs to no step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 from hosts.exits import exit_event
@@ -64,7 +64,11 @@ def issued_by(command: c.Command) -> Record | None:
     """The record of a command that a run goes on after, or None for one that leaves no trace (a
     log line), or is its end."""
     kind = COMMAND_RECORDS.get(type(command))
-    return None if kind is None else [kind, *command[1:]]
+    if kind is None:
+        return None
+    record: Record = list(command)
+    record[0] = kind
+    return record
 
 
 def record_of(command: c.Command) -> Record | None:
@@ -243,10 +247,11 @@ class Steps:
             yield step
 
 
-def size_of(record: Record) -> int:
-    """Bytes that count towards `workflow.history_size`: its payloads, and 8 for the rest."""
-    size = 8
-    for item in record:
-        if type(item) is bytes:
-            size += len(item)
+def size_of(records: Collection[Record]) -> int:
+    """Bytes that count towards `workflow.history_size`: payloads, and 8 for the rest of each."""
+    size = 8 * len(records)
+    for record in records:
+        for item in record:
+            if type(item) is bytes:
+                size += len(item)
     return size

@@ -225,12 +225,15 @@ class Shard(VmWorker):
         self.endings.refuse(stopped)
 
     def touch(self, execution: Execution, record: Record, ack: ReplyTo | None = None) -> None:
-        """Give a run an input; `ack` hears true once it is on disk."""
-        if not execution.expects(record):
-            return
+        """Give a run an input, if it still expects it; `ack` hears true once it is on disk."""
+        if execution.expects(record):
+            self.give(execution, record)
+            if ack is not None:
+                execution.acks.append((ack, encode(True)))
+
+    def give(self, execution: Execution, record: Record) -> None:
+        """Give a run an input that it expects."""
         execution.take(record)
-        if ack is not None:
-            execution.acks.append((ack, encode(True)))
         self._touched[execution.run] = execution
 
     def wake(self, execution: Execution) -> None:
@@ -252,7 +255,8 @@ class Shard(VmWorker):
             execution.count(execution.fresh)
             given_by[execution.pid] = []
             if not execution.dormant:
-                execution.now = max(execution.now, wall)
+                if wall > execution.now:
+                    execution.now = wall
                 batch.append(history.live_step(execution))
         try:
             more, commands = self.machine.step(batch)
@@ -361,10 +365,11 @@ class Shard(VmWorker):
             self.parts.router.answer(reply, value)
             faults.point(ACK_AFTER)
         execution = flight.execution
-        for command in flight.commands:
-            perform = self._performers.get(type(command))
-            if perform is not None and execution is not None and execution.wants(command):
-                self._perform(perform, execution, command)
+        if execution is not None:
+            for command in flight.commands:
+                perform = self._performers.get(type(command))
+                if perform is not None and execution.wants(command):
+                    self._perform(perform, execution, command)
         for effect in flight.effects:
             self._perform(effect)
 
