@@ -7,7 +7,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from hosts.activity_options import ONCE, retry_policy
 from hosts.calls import Calls
@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 _SECOND: Final = 1e9
 _TIMEOUTS: Final = ("start_timeout", "stop_timeout")
 
+ServiceT = TypeVar("ServiceT")
+
 
 @dataclass(slots=True)
 class Parts:
@@ -56,6 +58,10 @@ class Parts:
     vm_numbers: defaultdict[str, Iterator[int]] = field(
         default_factory=lambda: defaultdict(itertools.count)
     )
+
+    def of_type(self, kind: type[ServiceT]) -> list[ServiceT]:
+        """The services that are of a class."""
+        return [each for each in self.services.values() if isinstance(each, kind)]
 
 
 def build_services(parts: Parts) -> list[Supervised]:
@@ -132,27 +138,20 @@ def _store(entry: Entry, parts: Parts) -> LmdbService[KeyValues]:
 
 def _process_host(entry: Entry, parts: Parts) -> ProcessHost:
     limits = entry.data["limits"]
-    return ProcessHost(
-        entry.id,
-        parts.deployed,
-        parts.python,
-        parts.boot,
-        parts.router,
-        parts.clients,
-        parts.calls,
-        parts.timers,
+    return _host(
+        entry,
+        parts,
         workers=entry.data["host"]["workers"],
         max_processes=entry.data["host"]["max_processes"],
         fuel=limits["fuel"],
         memory=limits["memory"],
         inbox=InboxLimit(**limits["inbox"]),
         isolated=entry.data["isolation"] == "vm",
-        stop_timeout=_stop_timeout(entry),
-        vm_numbers=parts.vm_numbers[entry.id],
     )
 
 
-def _terminal_host(entry: Entry, parts: Parts) -> ProcessHost:
+def _host(entry: Entry, parts: Parts, **limits: Any) -> ProcessHost:
+    """A host of processes; without limits that of a terminal."""
     return ProcessHost(
         entry.id,
         parts.deployed,
@@ -164,6 +163,7 @@ def _terminal_host(entry: Entry, parts: Parts) -> ProcessHost:
         parts.timers,
         stop_timeout=_stop_timeout(entry),
         vm_numbers=parts.vm_numbers[entry.id],
+        **limits,
     )
 
 
@@ -268,6 +268,6 @@ _BUILDERS: Final[dict[str, Callable[[Entry, Parts], Service]]] = {
     "temporal.client": _temporal_client,
     "temporal.worker": _temporal_worker,
     "process.host": _process_host,
-    "terminal.host": _terminal_host,
+    "terminal.host": _host,
     "process.service": _process_service,
 }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, Protocol, TypeVar
 
 from journal.errors import JournalError
+from runtime.config.problems import ConfigurationError, Problem
+from runtime.config.registry import Registry
 from runtime.errors import Kind, PerdureError
 from supervision.service import OnExit
 
@@ -94,3 +96,23 @@ class LmdbService(Generic[OpenedT]):
         if self._opened is None:
             raise PerdureError(Kind.UNAVAILABLE, f"{self.id} is not running")
         return self._opened
+
+
+def open_all(services: Iterable[LmdbService[Any]], registry: Registry) -> None:
+    """Open environments ahead of their starts: all of them, or none.
+
+    Raises ConfigurationError with all that cannot be opened.
+    """
+    opened: list[LmdbService[Any]] = []
+    problems = []
+    for service in services:
+        try:
+            service.open()
+            opened.append(service)
+        except PerdureError as error:
+            entry = registry.get(service.id)
+            problems.append(Problem(entry.file, entry.line, entry.id, error.message))
+    if problems:
+        for service in opened:
+            service.stop()
+        raise ConfigurationError(problems)

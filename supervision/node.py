@@ -25,32 +25,27 @@ from hosts.modules.terminal import STANDARD, Streams, Terminal
 from hosts.process.actor import ProcessActor
 from hosts.process.host import ProcessHost
 from hosts.process.pools import FunctionPools
-from hosts.reports import Reports, ReportsRuns
 from hosts.requests import Requests
 from hosts.timers import Timers, TimerThread
 from runtime.clock import Clock, SystemClock, timestamp
 from runtime.codec import encode_args
 from runtime.config.loader import Loaded, load
-from runtime.config.problems import ConfigurationError, Problem
+from runtime.config.problems import ConfigurationError
 from runtime.errors import Kind, PerdureError
-from runtime.ids import is_pid
 from runtime.routing.router import Router
-from supervision import interpreter
+from supervision import interpreter, runs
 from supervision.build import Parts, build_services
 from supervision.control.operations import Operations
 from supervision.control.server import ControlServer
-from supervision.control.workflows import found
 from supervision.data_folder import DataFolder, data_folder
 from supervision.deploy import Deployer
 from supervision.figures import figures
-from supervision.lmdb_service import LmdbService
+from supervision.lmdb_service import LmdbService, open_all
 from supervision.messages import ServiceStatus
 from supervision.preflight import preflight
 from supervision.process_refs import ProcessRefs
 from supervision.registry import Deployment, LiveRegistry
-from supervision.rest import at_rest
 from supervision.service import Service
-from supervision.state import State
 from supervision.supervisor import Progress, Supervisor
 
 logger = logging.getLogger(__name__)
@@ -100,7 +95,7 @@ class Node:
         self.router.provide("store", self.stores)
         self.router.provide("io", Terminal(self.router, terminal))
         self._metrics = Metrics(
-            lambda: figures(self._parts.services, self.supervisor, self.router, self.events)
+            lambda: figures(self.parts.services, self.supervisor, self.router, self.events)
         )
         self.router.provide("metrics", self._metrics)
         self.variables = Variables(loaded.registry, self.router)
@@ -138,39 +133,22 @@ class Node:
         self.calls = Calls(self.deployed, self._python, self.router, self.clients, self.timers)
         self._requests = Requests(self.router, self.clients, self.calls)
         self.boot = self.data.next_boot()
-        parts = Parts(
+        self.parts = parts = Parts(
             self.boot, self.router, self.clients, self.calls, self.timers, self.deployed,
             self.stores, self._python,
         )  # fmt: skip
         self._process_refs = ProcessRefs(parts)
         services = build_services(parts)
-        self._parts = parts
         self._pools = FunctionPools(
             self.deployed, self.boot, self.router, self.clients, self.calls, self.timers
         )
-        self._open_environments()
-        self.router.declare(self._parts.services)
+        open_all(parts.of_type(LmdbService), self.deployed.registry)
+        self.router.declare(parts.services)
         self.supervisor = Supervisor("node", services, self.timers, on_transition=self._moved)
         self._deployer = Deployer(
-            self._parts, self._python, self._pools, self.variables, self.supervisor
+            self.parts, self._python, self._pools, self.variables, self.supervisor
         )
         self._control_server = ControlServer(self.data.socket, Operations(self))
-
-    def _open_environments(self) -> None:
-        opened: list[LmdbService[Any]] = []
-        problems = []
-        for service in self._parts.services.values():
-            if isinstance(service, LmdbService):
-                try:
-                    service.open()
-                    opened.append(service)
-                except PerdureError as error:
-                    entry = self.deployed.registry.get(service.id)
-                    problems.append(Problem(entry.file, entry.line, entry.id, error.message))
-        if problems:
-            for service in opened:
-                service.stop()
-            raise ConfigurationError(problems)
 
     @classmethod
     def from_path(
@@ -214,9 +192,8 @@ class Node:
             if self._stopped:
                 return []
             self._stopped = True
-        for service in self._parts.services.values():
-            if isinstance(service, ProcessHost):
-                service.refuse_new()
+        for host in self.parts.of_type(ProcessHost):
+            host.refuse_new()
         hung = self.supervisor.stop_all(progress)
         self._control_server.stop()
         self.supervisor.close()
@@ -226,9 +203,8 @@ class Node:
                 self._timer_thread.stop()
         self._registry_module.close()
         self._python.close()
-        for service in self._parts.services.values():
-            if isinstance(service, LmdbService):
-                service.stop()
+        for environment in self.parts.of_type(LmdbService):
+            environment.stop()
         self.clients.close()
         self.data.release()
         return hung
@@ -350,7 +326,7 @@ class Node:
         that found nobody since the start; their senders were told), `full_inboxes` (by host, the
         messages that a limit on inboxes refused or dropped since the start; only hosts with some).
         """
-        hosts = [each for each in self._parts.services.values() if isinstance(each, ProcessHost)]
+        hosts = self.parts.of_type(ProcessHost)
         return {
             "boot": self.boot,
             "uptime": self.uptime,
@@ -389,19 +365,9 @@ class Node:
         """Tell the event bus: system "service", kind the new state, path the id."""
         self.events.publish("service", event["to"], event["id"], event)
 
-    def at_rest(self) -> bool:
-        """Whether nothing is under way: whatever lives waits for a time, or for somebody outside of
-        the node. See supervision/rest.py."""
-        return at_rest(self._python, self._parts.services.values())
-
     def processes(self) -> list[dict[str, Any]]:
         """Every process: pid, entry, waiting messages, parent, names."""
-        return [
-            row
-            for service in self._parts.services.values()
-            if isinstance(service, ProcessHost)
-            for row in service.processes()
-        ]
+        return [row for host in self.parts.of_type(ProcessHost) for row in host.processes()]
 
     def workflows(
         self,
@@ -429,48 +395,15 @@ class Node:
         def refuse(error: PerdureError) -> None:
             raise error
 
-        return found(self, open, limit, where, on_problem or refuse)
-
-    def reports(self) -> list[Reports]:
-        """What each host of workflows tells of its runs; those that keep them here come first, and
-        those on a server that nobody has started or waits for are left out."""
-        hosts = [each for each in self._parts.services.values() if isinstance(each, ReportsRuns)]
-        here: list[Reports] = [each.reports for each in hosts if isinstance(each, WorkflowHost)]
-        there = [each.reports for each in hosts if not isinstance(each, WorkflowHost)]
-        if not there:
-            return here
-        unused = {
-            each.id
-            for each in self.services()
-            if each.state == State.UNKNOWN and not each.waiting_for
-        }
-        return here + [each for each in there if each.id not in unused]
+        return runs.found(self, open, limit, where, on_problem or refuse)
 
     def service(self, id: str) -> Service:  # noqa: A002
         """What is behind a service's entry. Raises PerdureError NOT_FOUND."""
-        found = self._parts.services.get(id)
+        found = self.parts.services.get(id)
         if found is None:
             raise PerdureError(Kind.NOT_FOUND, f"there is no service {id}")
         return found
 
     def workflow_hosts(self) -> list[WorkflowHost]:
         """The hosts of durable runs."""
-        return [each for each in self._parts.services.values() if isinstance(each, WorkflowHost)]
-
-    def workflow_host_of(self, workflow: str) -> tuple[WorkflowHost, str]:
-        """The host of a workflow, given by PID or workflow id, and its workflow id.
-
-        Raises PerdureError NOT_FOUND.
-        """
-        if is_pid(workflow):
-            host_id, _, workflow_id = workflow[1:-1].partition("|")
-            hosts = [host for host in self.workflow_hosts() if host.id == host_id]
-        else:
-            workflow_id, hosts = workflow, self.workflow_hosts()
-        for host in hosts:
-            try:
-                host.run(workflow_id)
-            except PerdureError:
-                continue
-            return host, workflow_id
-        raise PerdureError(Kind.NOT_FOUND, f"no workflow {workflow}")
+        return self.parts.of_type(WorkflowHost)

@@ -10,32 +10,31 @@ Services that are about to start or stop are not looked at.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 import pykka
 
 from hosts.draining_actor import DrainingActor, Probe
-from hosts.functions import PythonFunctions
 from hosts.inbox import Inbox
+from supervision.build import Parts
 from supervision.lmdb_service import LmdbService
-from supervision.service import Service
 
 #: Seconds in which an actor answers; one that does not is not at rest.
 _ANSWERS_WITHIN: Final = 0.2
 
 
-def at_rest(python: PythonFunctions, services: Iterable[Service]) -> bool:
-    """Whether nothing is under way. Actors of other nodes of this process count, too."""
-    first = _look(python, services)
-    return first is not None and _look(python, services) == first
+def at_rest(parts: Parts) -> bool:
+    """Whether nothing is under way: whatever lives waits for a time, or for somebody outside of
+    the node. Actors of other nodes of this process count, too."""
+    first = _look(parts)
+    return first is not None and _look(parts) == first
 
 
-def _look(python: PythonFunctions, services: Iterable[Service]) -> dict[str, int] | None:
+def _look(parts: Parts) -> dict[str, int] | None:
     """Turns of each actor; None when something is under way."""
     # What has no turns comes first: what it did before its look is in an inbox by then.
-    if python.busy or any(isinstance(each, LmdbService) and each.busy for each in services):
+    if parts.python.busy or any(each.busy for each in parts.of_type(LmdbService)):
         return None
     actors = pykka.ActorRegistry.get_all()
     for actor in actors:

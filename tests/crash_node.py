@@ -33,6 +33,7 @@ from runtime.codec import decode
 from runtime.errors import PerdureError
 from supervision import Node
 from supervision.control import workflows as operations
+from supervision.runs import host_of
 from tests.crash import bugs
 
 
@@ -128,7 +129,7 @@ class Session:
 
     def migrate(self, pid: str) -> Any:
         """Move a workflow to the deployed code."""
-        host, workflow_id = self.node.workflow_host_of(pid)
+        host, workflow_id = host_of(self.node, pid)
         run = host.run(workflow_id)[0]
         return self.node.clients.ask(lambda reply: host.migrate(run, reply), 20, "migration")
 
@@ -138,7 +139,7 @@ class Session:
 
     def history(self, pid: str, run: int | None = None) -> list[list[Any]]:
         """The records of the current run of a workflow, or of any run, payloads decoded."""
-        host, workflow_id = self.node.workflow_host_of(pid)
+        host, workflow_id = host_of(self.node, pid)
         records = host.history(run or host.run(workflow_id)[0])
         return [[_plain(item) for item in record] for _, record in records]
 

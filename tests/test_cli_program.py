@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -157,3 +159,16 @@ def test_a_reader_that_goes_away_ends_the_program(app: Path) -> None:
         assert program.log == []
     finally:
         program.close()
+
+
+def test_what_speaks_to_a_live_node_loads_none_of_its_own() -> None:
+    node = {"asyncio", "lmdb", "lupa", "pykka", "rich", "supervision.node", "yaml"}
+    source = f"""if True:
+        import sys
+        from supervision.cli.main import main
+        for command in ("ps", "services", "workflows"):
+            main.get_command(None, command)
+        print({node} & set(sys.modules))
+    """
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stderr

@@ -13,6 +13,7 @@ from temporalio.client import Client
 
 from hosts.temporal.worker import TemporalWorker
 from supervision.node import Node
+from supervision.runs import host_of
 from tests.conformance_lab import lua
 from tests.process_lab import PATIENCE, write_app
 from tests.temporal_lab import DevServer, on_server
@@ -66,7 +67,7 @@ def results(node: Node, number: int, program: Program) -> tuple[Any, Any, str]:
 
 def journaled(node: Node, workflow_id: str) -> Commands:
     """The commands in a history of the journal."""
-    host, _ = node.workflow_host_of(workflow_id)
+    host, _ = host_of(node, workflow_id)
     records = [record for _, record in host.history(host.run(workflow_id)[0])]
     return list(_of_records(records))
 

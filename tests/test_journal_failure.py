@@ -37,7 +37,7 @@ def test_a_host_stops_taking_work_while_its_journal_fails_and_goes_on_after(
         pid = node.spawn("app:main", HOST)
         node.send(pid, "say", "hello")
         waits = in_background(node.result, pid)
-        service = node._parts.services["app:journal"]
+        service = node.parts.services["app:journal"]
         assert isinstance(service, LmdbService)
         journal = service.opened()
         data = Path(journal.path, "data.mdb")

@@ -71,7 +71,7 @@ def make_app(folder: Path) -> Path:
 
 def until_length(node: Node, length: int) -> None:
     """Wait until the history of the first run has so many records."""
-    service = node._parts.services["app:journal"]
+    service = node.parts.services["app:journal"]
     assert isinstance(service, LmdbService)
     journal = service.opened()
     until(lambda: journal.last_seq(1) >= length, patience=100)

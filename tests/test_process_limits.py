@@ -303,7 +303,7 @@ def test_who_asks_while_an_end_is_being_told_hears_of_it(
     perform = Performer.perform
 
     with running(tmp_path, {**LONE, "quick": process("return 7")}) as node:
-        waiting = node._parts.services["app:isolated"]._results._waiting  # type: ignore[union-attr]
+        waiting = node.parts.services["app:isolated"]._results._waiting  # type: ignore[union-attr]
 
         def perform_behind_a_question(self: Performer, commands: list[c.Command]) -> None:
             for pid in [each.pid for each in commands if isinstance(each, c.Ended)]:

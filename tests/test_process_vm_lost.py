@@ -118,7 +118,7 @@ def test_python_hears(tmp_path: Path) -> None:
         pid = node.spawn("app:echo", "app:small")
         ref = node.actor(pid)
         result = in_background(node.result, pid)
-        eventually(lambda: bool(node._parts.services["app:small"]._results._waiting))  # type: ignore[union-attr]
+        eventually(lambda: bool(node.parts.services["app:small"]._results._waiting))  # type: ignore[union-attr]
         blow_up(node)
         with pytest.raises(PerdureError, match="the VM was replaced"):
             result.result(PATIENCE)

@@ -10,6 +10,7 @@ import pytest
 from runtime.config.problems import ConfigurationError
 from runtime.errors import PerdureError
 from supervision.node import Node
+from supervision.runs import host_of
 from tests.process_lab import PATIENCE, eventually, function, running
 
 HOST = "app:orders"
@@ -40,7 +41,7 @@ def start(node: Node, name: str, workflow_id: str) -> str:
 
 
 def state(node: Node, workflow_id: str) -> str:
-    return node.workflow_host_of(workflow_id)[0].run(workflow_id)[1].status
+    return host_of(node, workflow_id)[0].run(workflow_id)[1].status
 
 
 TALKS = """
@@ -155,7 +156,7 @@ def test_code_that_does_not_fit_parks_the_run_and_a_rollback_lets_it_go_on(tmp_p
     }
     with running(tmp_path, entries) as node:
         pid = start(node, "w", "w")
-        eventually(lambda: len(node.workflow_host_of("w")[0].history(1)) >= 5)
+        eventually(lambda: len(host_of(node, "w")[0].history(1)) >= 5)
         deploy(node, w=source % "second")
         node.send(pid, "go")
         eventually(lambda: state(node, "w") == "suspended")
@@ -173,7 +174,7 @@ def test_activities_run_as_deployed_now(tmp_path: Path) -> None:
     entries = {**HOSTS, "w": workflow(source), "first": function("return 1")}
     with running(tmp_path, entries) as node:
         pid = start(node, "w", "w")
-        eventually(lambda: len(node.workflow_host_of("w")[0].history(1)) >= 5)
+        eventually(lambda: len(host_of(node, "w")[0].history(1)) >= 5)
         deploy(node, first="return 'new'")
         node.send(pid, "go")
         assert node.result(pid, PATIENCE) == [1, "new"]
@@ -193,7 +194,7 @@ def test_reads_are_recorded_and_changes_refused(tmp_path: Path) -> None:
     entries = {**HOSTS, "w": workflow(source), "first": function("return 1")}
     with running(tmp_path, entries) as node:
         pid = start(node, "w", "w")
-        eventually(lambda: len(node.workflow_host_of("w")[0].history(1)) >= 9)
+        eventually(lambda: len(host_of(node, "w")[0].history(1)) >= 9)
         deploy(node, first="return 2")
     with Node.from_path(tmp_path) as node:
         node.send(pid, "go")

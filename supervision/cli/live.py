@@ -12,7 +12,7 @@ import click
 
 from supervision.cli.errors import FAILED, failures
 from supervision.cli.options import JsonValue, as_json
-from supervision.cli.output import json_line, local_time, table
+from supervision.cli.output import json_line, listing, local_time
 from supervision.control.client import ControlClient, NoNodeError
 from supervision.data_folder import SOCKET_NAME, data_folder
 
@@ -68,18 +68,18 @@ def done(text: str, as_json: bool) -> None:
 def ps(node: ControlClient, as_json: bool) -> None:
     """List the processes."""
     rows = node.call("processes")
-    if as_json:
-        for row in rows:
-            json_line(row)
-        return
-    table(
-        ("PID", "ENTRY", "NAMES", "WAITING", "PARENT"),
-        (
-            (row["pid"], row["entry"], ", ".join(row["names"]), row["waiting"], row["parent"])
-            for row in rows
-        ),
+    listing(
+        rows,
+        as_json,
+        {
+            "PID": "pid",
+            "ENTRY": "entry",
+            "NAMES": lambda row: ", ".join(row["names"]),
+            "WAITING": "waiting",
+            "PARENT": "parent",
+        },
     )
-    count = node.call("dead_letters")["count"]
+    count = 0 if as_json else node.call("dead_letters")["count"]
     if count:
         click.echo(
             f"{count} messages found nobody: perdure dead-letters shows the latest", err=True
@@ -92,18 +92,17 @@ def ps(node: ControlClient, as_json: bool) -> None:
 def dead_letters(node: ControlClient, as_json: bool) -> None:
     """List the latest messages that found nobody."""
     found = node.call("dead_letters")
-    if as_json:
-        for row in found["latest"]:
-            json_line(row)
-        return
-    table(
-        ("AT", "TO", "TOPIC", "FROM"),
-        (
-            (local_time(row["at"]), row["to"], row["topic"], row["from"] or "outside")
-            for row in found["latest"]
-        ),
+    listing(
+        found["latest"],
+        as_json,
+        {
+            "AT": lambda row: local_time(row["at"]),
+            "TO": "to",
+            "TOPIC": "topic",
+            "FROM": lambda row: row["from"] or "outside",
+        },
     )
-    if found["count"] > len(found["latest"]):
+    if not as_json and found["count"] > len(found["latest"]):
         click.echo(f"{found['count']} in all since the node was started", err=True)
 
 
@@ -116,14 +115,15 @@ def metrics(node: ControlClient, prometheus: bool, as_json: bool) -> None:
     if prometheus:
         click.echo(node.call("metrics.text"), nl=False)
         return
-    rows = node.call("metrics")
-    if as_json:
-        for row in rows:
-            json_line(row)
-        return
-    table(
-        ("METRIC", "KIND", "LABELS", "VALUE"),
-        ((row["name"], row["kind"], _labels(row["labels"]), f"{row['value']:g}") for row in rows),
+    listing(
+        node.call("metrics"),
+        as_json,
+        {
+            "METRIC": "name",
+            "KIND": "kind",
+            "LABELS": lambda row: _labels(row["labels"]),
+            "VALUE": lambda row: f"{row['value']:g}",
+        },
     )
 
 

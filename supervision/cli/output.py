@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +18,8 @@ from supervision.control.plain import plain
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+Row = Mapping[str, Any]
 
 #: Columns of output that is no terminal: nothing is folded there.
 _WIDE = 100_000
@@ -36,6 +39,22 @@ _STYLES = {
     "terminated": "red",
     "cancelled": "yellow",
 }
+
+
+def listing(
+    rows: Sequence[Row], as_json: bool, columns: Mapping[str, str | Callable[[Row], Any]]
+) -> None:
+    """Rows as a table, or as JSON, one a line.
+
+    Args:
+        columns: by heading, the field that is shown, or what makes it of the row.
+    """
+    if as_json:
+        for row in rows:
+            json_line(row)
+        return
+    shown = [itemgetter(each) if isinstance(each, str) else each for each in columns.values()]
+    table(list(columns), ([show(row) for show in shown] for row in rows))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

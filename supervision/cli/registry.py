@@ -10,7 +10,7 @@ import click
 from runtime.config.documents import write_value
 from supervision.cli.live import live
 from supervision.cli.options import as_json
-from supervision.cli.output import json_line, local_time, table
+from supervision.cli.output import json_line, listing, local_time
 from supervision.control.client import ControlClient
 
 
@@ -30,13 +30,10 @@ def registry() -> None:
 def list_(node: ControlClient, kind: str | None, namespace: str | None, as_json: bool) -> None:
     """List the entries in force."""
     rows = node.call("registry.list", kind=kind, namespace=namespace)
-    if as_json:
-        for row in rows:
-            json_line(row)
-        return
-    table(
-        ("ID", "KIND", "FROM"),
-        ((row["id"], row["kind"], _place(row["file"], row["line"])) for row in rows),
+    listing(
+        rows,
+        as_json,
+        {"ID": "id", "KIND": "kind", "FROM": lambda row: _place(row["file"], row["line"])},
     )
 
 
@@ -62,22 +59,15 @@ def show(node: ControlClient, entry: str, as_json: bool) -> None:
 @as_json
 def versions(node: ControlClient, as_json: bool) -> None:
     """List the versions that can be gone back to."""
-    rows = node.call("registry.versions")
-    if as_json:
-        for row in rows:
-            json_line(row)
-        return
-    table(
-        ("VERSION", "MADE FROM", "AT", "NOTE"),
-        (
-            (
-                row["version"],
-                row["previous"],
-                local_time(row["at"]),
-                "in force" if row["current"] else "",
-            )
-            for row in rows
-        ),
+    listing(
+        node.call("registry.versions"),
+        as_json,
+        {
+            "VERSION": "version",
+            "MADE FROM": "previous",
+            "AT": lambda row: local_time(row["at"]),
+            "NOTE": lambda row: "in force" if row["current"] else "",
+        },
     )
 
 

@@ -11,7 +11,7 @@ import click
 from supervision.cli.errors import FAILED, report
 from supervision.cli.live import done, live
 from supervision.cli.options import Assignment, JsonValue, as_json
-from supervision.cli.output import facts, json_line, local_time, table
+from supervision.cli.output import facts, json_line, listing, local_time, table
 from supervision.control.client import ControlClient
 from supervision.control.plain import error_of
 
@@ -46,32 +46,22 @@ def list_(node: ControlClient, only_open: bool, limit: int, condition: str, as_j
     """
     found = node.call("workflows.list", open=only_open, limit=limit, where=condition)
     _hint(node, condition)
-    _list(found["runs"], as_json)
+    listing(
+        found["runs"],
+        as_json,
+        {
+            "WORKFLOW ID": "workflow_id",
+            "ENTRY": "entry",
+            "STATUS": "status",
+            "STARTED": lambda row: local_time(row["started"]),
+            "ENDED": lambda row: local_time(row["ended"]),
+            "HOST": "host",
+        },
+    )
     for problem in found["problems"]:
         report(error_of(problem))
     if found["problems"]:
         sys.exit(FAILED)
-
-
-def _list(rows: list[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        for row in rows:
-            json_line(row)
-        return
-    table(
-        ("WORKFLOW ID", "ENTRY", "STATUS", "STARTED", "ENDED", "HOST"),
-        (
-            (
-                row["workflow_id"],
-                row["entry"],
-                row["status"],
-                local_time(row["started"]),
-                local_time(row["ended"]),
-                row["host"],
-            )
-            for row in rows
-        ),
-    )
 
 
 def _hint(node: ControlClient, condition: str) -> None:
@@ -156,13 +146,10 @@ def _pending(pending: list[dict[str, Any]]) -> None:
 def history(node: ControlClient, workflow: str, run: str, as_json: bool) -> None:
     """Show the history of a workflow as a timeline."""
     rows = node.call("workflows.history", workflow=workflow, run=run)
-    if as_json:
-        for row in rows:
-            json_line(row)
-        return
-    table(
-        ("SEQ", "TIME", "WHAT"),
-        ((row["seq"], local_time(row["at"]), row["text"]) for row in rows),
+    listing(
+        rows,
+        as_json,
+        {"SEQ": "seq", "TIME": lambda row: local_time(row["at"]), "WHAT": "text"},
     )
 
 
@@ -308,17 +295,16 @@ def migrate(
     known = {row[name] for row in rows for name in ("workflow_id", "run_id", "pid")}
     unknown = [each for each in ids if each not in known]
     stayed = [row for row in rows if not row["moved"] and not row["latest"]]
-    if as_json:
-        for row in rows:
-            json_line(row)
-    else:
-        table(
-            ("WORKFLOW ID", "ENTRY", "MOVED", "WHY NOT"),
-            (
-                (row["workflow_id"], row["entry"], "yes" if row["moved"] else "no", row["why"])
-                for row in rows
-            ),
-        )
+    listing(
+        rows,
+        as_json,
+        {
+            "WORKFLOW ID": "workflow_id",
+            "ENTRY": "entry",
+            "MOVED": lambda row: "yes" if row["moved"] else "no",
+            "WHY NOT": "why",
+        },
+    )
     for each in unknown:
         click.echo(f"no open run of a journal fits: {each}", err=True)
     if stayed or unknown:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from heapq import merge
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from hosts.reports import Reports, Row
+from hosts.reports import Row
 from hosts.where import FIELDS, names, parse
 from runtime.config.problems import suggest
-from runtime.errors import Kind, PerdureError
-from runtime.ids import is_pid
+from runtime.errors import PerdureError
 from supervision.control.timeline import timeline
 from supervision.control.waiting import Waiting
+from supervision.runs import all_reports, found, reports_of
 
 #: Seconds that a run may take to be replayed.
 MOVED_WITHIN = 120.0
@@ -21,30 +18,6 @@ MOVED_WITHIN = 120.0
 if TYPE_CHECKING:
     from hosts.durable.host import WorkflowHost
     from supervision.node import Node
-
-
-def found(
-    node: Node,
-    open: bool,  # noqa: A002
-    limit: int,
-    where: str,
-    on_problem: Callable[[PerdureError], None],
-) -> list[Row]:
-    """Runs, the newest first; with `open` only those that have not ended; `limit` 0: all.
-
-    Args:
-        where: a condition, as `status = "open" and customer = "c-7"`; see hosts.where.
-        on_problem: told of each host that cannot tell, or raises.
-    """
-    condition = parse(where) if where else None
-    told = []
-    for reports in node.reports():
-        try:
-            told.append(reports.listed(condition, open, limit))
-        except PerdureError as error:
-            on_problem(error)
-    rows = merge(*told, key=lambda row: str(row["started"]), reverse=True)
-    return list(islice(rows, limit or None))
 
 
 def listed(
@@ -63,7 +36,7 @@ def hint(node: Node, where: str) -> str:
     when a host cannot tell."""
     there = {*FIELDS}
     try:
-        for reports in node.reports():
+        for reports in all_reports(node):
             there.update(reports.attribute_names())
     except PerdureError:
         return ""
@@ -77,14 +50,14 @@ def hint(node: Node, where: str) -> str:
 def show(node: Node, workflow: str, run: str = "") -> Row:
     """How the current or last run of a workflow, or that with the run id `run`, stands, and what
     it waits for; see `hosts.reports.Reports.shown`."""
-    reports, workflow_id = _reports_of(node, workflow)
+    reports, workflow_id = reports_of(node, workflow)
     return reports.shown(workflow_id, run)
 
 
 def history(node: Node, workflow: str, run: str = "") -> list[dict[str, Any]]:
     """The history of the current or last run, or that with the run id `run`: seq, at, type, text,
     data of each record."""
-    reports, workflow_id = _reports_of(node, workflow)
+    reports, workflow_id = reports_of(node, workflow)
     return timeline(reports.history(workflow_id, run))
 
 
@@ -173,25 +146,6 @@ def wait(node: Node, workflow: str, timeout: float | None = None) -> Waiting:
     return Waiting(node, _pid(node, workflow), timeout)
 
 
-def _reports_of(node: Node, workflow: str) -> tuple[Reports, str]:
-    """Who tells of a workflow, and its workflow id. Raises PerdureError NOT_FOUND, or what kept a
-    host from saying whether the workflow is its own."""
-    if is_pid(workflow):
-        host, _, workflow_id = workflow[1:-1].partition("|")
-        for reports in node.reports():
-            if reports.id == host:
-                return reports, workflow_id
-        raise PerdureError(Kind.NOT_FOUND, f"no workflow {workflow}")
-    problem: PerdureError | None = None
-    for reports in node.reports():
-        try:
-            if reports.knows(workflow):
-                return reports, workflow
-        except PerdureError as error:
-            problem = problem or error
-    raise problem or PerdureError(Kind.NOT_FOUND, f"no workflow {workflow}")
-
-
 def _pid(node: Node, workflow: str) -> str:
-    reports, workflow_id = _reports_of(node, workflow)
+    reports, workflow_id = reports_of(node, workflow)
     return f"{{{reports.id}|{workflow_id}}}"

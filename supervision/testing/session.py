@@ -14,6 +14,8 @@ from runtime.errors import PerdureError
 from runtime.ids import is_pid
 from supervision.control.workflows import history, show
 from supervision.node import Node
+from supervision.rest import at_rest
+from supervision.runs import host_of
 from supervision.testing.effects import Effect, TestedFunctions
 from supervision.testing.setting import Setting, only, read
 
@@ -126,7 +128,7 @@ class Session:
         stopping.join(_STOPPING)
         while stopping.is_alive():
             due = self.node.timers.next_awaited()
-            if due is not None and self.node.at_rest():
+            if due is not None and at_rest(self.node.parts):
                 self._move(due)
             stopping.join(_STOPPING)
 
@@ -171,7 +173,7 @@ class Session:
         while not done():
             if time.monotonic() > give_up:
                 return BUSY
-            if not self.node.at_rest():
+            if not at_rest(self.node.parts):
                 time.sleep(_LOOK)
             elif not done():
                 due = self._next_due()
@@ -200,7 +202,7 @@ class Session:
         if is_pid(dest):
             return dest
         try:
-            host, workflow_id = self.node.workflow_host_of(dest)
+            host, workflow_id = host_of(self.node, dest)
         except PerdureError:
             return self.node.router.resolve(dest)
         return f"{{{host.id}|{workflow_id}}}"
