@@ -354,5 +354,11 @@ async def _shut_down(opened: _Open) -> None:
 
 async def _evicted(worker: Worker, runs: Sequence[str]) -> None:
     # Only the SDK's core has a way to say so, which its worker keeps to itself.
+    core = getattr(worker, "_bridge_worker", None)
+    evict = getattr(core, "request_workflow_eviction", None)
+    if evict is None:
+        text = "this temporalio cannot evict runs: %d of them take new code when they leave memory"
+        logger.warning(text, len(runs))
+        return
     for run_id in runs:
-        worker._bridge_worker.request_workflow_eviction(run_id)
+        evict(run_id)
