@@ -3,6 +3,7 @@ on a Temporal server. The application is the same, overrides make its journal a 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +14,9 @@ import pytest
 
 from runtime.config.loader import load
 from runtime.errors import PerdureError
+from supervision.control import workflows
 from supervision.node import Node
-from tests.crash_lab import check_journal, overrides_of
+from tests.crash_lab import NodeProcess, check_journal, overrides_of
 from tests.process_lab import PATIENCE, write_app
 from tests.temporal_lab import DevServer, new_namespace, on_server
 
@@ -79,22 +81,25 @@ class Host(NamedTuple):
                 assert worker.replay()[1] == {}
 
     @contextmanager
-    def node(
-        self,
-        folder: Path,
-        entries: Mapping[str, dict[str, Any]],
-        python: Mapping[str, str] | None = None,
-        worker: Mapping[str, Any] = MappingProxyType({}),
-    ) -> Iterator[Node]:
-        """A node with a worker, `app:workflows`, and these entries and Python modules by name.
-
-        Args:
-            worker: fields of the worker.
-        """
-        hosts = {"journal": _JOURNAL, "workflows": {**_WORKER, **worker}}
-        app = write_app(folder, {**hosts, **entries}, python)
+    def node(self, app: Path) -> Iterator[Node]:
+        """A node that runs an application here."""
         with Node.from_path(app, self.overrides()) as running:
             yield running
+
+
+def application(
+    folder: Path,
+    entries: Mapping[str, dict[str, Any]],
+    python: Mapping[str, str] | None = None,
+    worker: Mapping[str, Any] = MappingProxyType({}),
+) -> Path:
+    """An application with a worker, `app:workflows`, and these entries and Python modules by name.
+
+    Args:
+        worker: fields of the worker.
+    """
+    hosts = {"journal": _JOURNAL, "workflows": {**_WORKER, **worker}}
+    return write_app(folder, {**hosts, **entries}, python)
 
 
 def only_on(host: str, why: str) -> pytest.MarkDecorator:
@@ -103,15 +108,46 @@ def only_on(host: str, why: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("host", [host], indirect=True)
 
 
-def start(node: Node, entry: str, *args: Any, key: str | None = None, **options: Any) -> str:
+def start(
+    node: Node | NodeProcess,
+    entry: str,
+    *args: Any,
+    key: str | None = None,
+    worker: str = WORKER,
+    **options: Any,
+) -> str:
     """Start a workflow of the namespace `app`; `options` without their `workflow.`."""
     settings = {f"workflow.{name}": value for name, value in options.items()}
-    return node.spawn(f"app:{entry}", WORKER, *args, options=settings, key=key)
+    return node.spawn(f"app:{entry}", worker, *args, options=settings, key=key)
 
 
 def run(node: Node, entry: str, *args: Any, **options: Any) -> Any:
-    """Start a workflow, and wait for its result."""
+    """Start a workflow as `start` does, and wait for its result."""
     return node.result(start(node, entry, *args, **options), PATIENCE)
+
+
+def statuses(node: Node, workflow_id: str) -> list[str]:
+    """How the runs of a workflow stand, the oldest first."""
+    rows = node.workflows(f'workflow_id = "{workflow_id}"', limit=0)
+    return [row["status"] for row in reversed(rows)]
+
+
+def until_runs(node: Node, workflow_id: str, *expected: str) -> None:
+    """Come back when the runs of a workflow stand so. A server lists them a moment later."""
+    _often(lambda: statuses(node, workflow_id) == [*expected])
+
+
+def until_told(node: Node, pid: str, kind: str) -> None:
+    """Come back when the history of a workflow's current run tells of something of that type."""
+    _often(lambda: kind in {row["type"] for row in workflows.history(node, pid)})
+
+
+def _often(holds: Callable[[], bool]) -> None:
+    """`eventually`, no more often than a server lets itself be asked."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.05)
 
 
 def failure(work: Callable[[], Any]) -> PerdureError:

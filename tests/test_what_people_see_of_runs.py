@@ -12,7 +12,7 @@ from hosts.temporal import reports as temporal_reports
 from runtime.errors import Kind, PerdureError
 from supervision.control import workflows as operations
 from supervision.node import Node
-from tests.both_hosts import WORKER, Host, start
+from tests.both_hosts import WORKER, Host, application, start
 from tests.conformance_lab import lua
 from tests.process_lab import PATIENCE, failure
 from tests.services import eventually
@@ -53,7 +53,7 @@ ENTRIES: Final[dict[str, dict[str, Any]]] = {
 @pytest.fixture(scope="module")
 def node(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     folder = tmp_path_factory.mktemp("app")
-    with host.node(folder, ENTRIES) as running:
+    with host.node(application(folder, ENTRIES)) as running:
         yield running
 
 

@@ -13,7 +13,7 @@ from runtime import commands as c
 from runtime.codec import encode_args
 from runtime.errors import Kind
 from supervision.node import Node
-from tests.both_hosts import WORKER, Host, failure, run, start
+from tests.both_hosts import WORKER, Host, application, failure, run, start
 from tests.conformance_lab import lua
 from tests.process_lab import PATIENCE
 from tests.services import eventually
@@ -173,7 +173,7 @@ ENTRIES: Final[dict[str, dict[str, Any]]] = {
 @pytest.fixture(scope="module")
 def node(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     folder = tmp_path_factory.mktemp("app")
-    with host.node(folder, ENTRIES, {"helpers": PYTHON}) as running:
+    with host.node(application(folder, ENTRIES, {"helpers": PYTHON})) as running:
         yield running
 
 

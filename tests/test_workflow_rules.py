@@ -1,9 +1,12 @@
 """When a workflow begins, how long it may take, what follows on its end, what becomes of its
-children."""
+children. On both hosts; what a crash at one point of a journal does to it is the last part."""
 
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,10 @@ import pytest
 
 from hosts.start_options import NO_RULES, Rules, start_options
 from runtime.errors import Kind, PerdureError
-from tests.crash_lab import NodeProcess, check_journal, survive, until
+from supervision.node import Node
+from tests import both_hosts
+from tests.both_hosts import Host, failure, statuses, until_runs, until_told
+from tests.crash_lab import PATIENCE, NodeProcess, check_journal, survive, until
 from tests.durable_lab import HOST, durable_app
 
 WORKFLOWS = {
@@ -25,15 +31,19 @@ WORKFLOWS = {
     """,
     "tick": """
         funcs.call("app:effect", "tick")
-        local msg = channel.select({process.inbox():case_receive(), default = true})
-        if msg.value and msg.value:topic() == "fail" then error("told to fail") end
+        local inbox, events = process.inbox(), process.events()
+        local got = channel.select({inbox:case_receive(), events:case_receive(), default = true})
+        if got.channel == inbox then error("told to fail") end
+        if got.channel == events then
+          return nil, errors.new{message = "canceled", kind = errors.CANCELED}
+        end
         return "ticked"
     """,
     "busy": "while true do end",
     "parent": """
-        local policy, how = ...
+        local policy, child, how = ...
         local with = process.with_options({
-          ["workflow.id"] = "child", ["workflow.parent_close_policy"] = policy,
+          ["workflow.id"] = child, ["workflow.parent_close_policy"] = policy,
         })
         if how == "exec" then return with:exec("app:stubborn", "app:orders") end
         with:spawn("app:stubborn", "app:orders")
@@ -47,8 +57,12 @@ WORKFLOWS = {
         return got.channel == events and got.value.kind or "asked"
     """,
     "hasty": """
+        local child, policy = ...
         coroutine.spawn(function()
-          process.with_options({["workflow.id"] = "child"}):spawn("app:wait", "app:orders")
+          local with = process.with_options({
+            ["workflow.id"] = child, ["workflow.parent_close_policy"] = policy,
+          })
+          with:spawn("app:wait", "app:orders")
         end)
         return "ended"
     """,
@@ -60,129 +74,94 @@ WORKFLOWS = {
 }
 ENTRIES = """
 - name: elsewhere
-  kind: workflow.host
-  journal: app:journal
+  kind: temporal.worker
+  client: app:journal
   task_queue: far
   workers: 1
   lifecycle: {auto_start: true}
 """
-PID = "{app:orders|w}"
+start = partial(both_hosts.start, worker=HOST)
+run = partial(both_hosts.run, worker=HOST)
 
 
-@pytest.fixture
-def app(tmp_path: Path) -> Path:
-    return durable_app(tmp_path / "app", WORKFLOWS, entries=ENTRIES)
+@pytest.fixture(scope="module")
+def node(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    app = durable_app(tmp_path_factory.mktemp("app"), WORKFLOWS, entries=ENTRIES)
+    with host.node(app) as running:
+        yield running
 
 
-def start(node: NodeProcess, entry: str, *args: Any, **options: Any) -> str:
-    given = {"workflow.id": "w", **{f"workflow.{name}": each for name, each in options.items()}}
-    return node.spawn(f"app:{entry}", HOST, *args, options=given)
+def ending(node: Node, pid: str) -> PerdureError:
+    return failure(lambda: node.result(pid, PATIENCE))
 
 
-def statuses(node: NodeProcess, workflow_id: str = "w") -> list[str]:
-    return [row["status"] for row in node.do("runs") if row["workflow_id"] == workflow_id]
+def pid_of(workflow_id: str) -> str:
+    return f"{{{HOST}|{workflow_id}}}"
 
 
 # Beginning ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("crash", [False, True])
-def test_a_start_delay_holds_the_first_step_and_keeps_what_comes(app: Path, crash: bool) -> None:
-    with NodeProcess(app) as node:
-        pid = start(node, "wait", start_delay="1h")
-        node.send(pid, "early", {"answer": "early"})
-        node.do("advance", seconds=3500)
-        if crash:
-            node.crash(wall=3500)
-        assert node.kinds(pid) == ["started", "message"]
-        node.do("advance", seconds=101)
-        assert node.result(pid) == "early"
-        assert node.kinds(pid) == ["started", "message", "timer_fired", "step", "completed"]
-        node.stop()
-    check_journal(app)
+def test_a_start_delay_holds_the_first_step_and_keeps_what_comes(node: Node) -> None:
+    began = time.monotonic()
+    pid = start(node, "wait", start_delay="1s")
+    node.send(pid, "early", {"answer": "early"})
+    assert node.result(pid, PATIENCE) == "early"
+    assert time.monotonic() - began >= 1
 
 
-def test_a_run_that_has_not_begun_is_cancelled_at_once(app: Path) -> None:
-    with NodeProcess(app) as node:
-        pid = start(node, "wait", start_delay="1h")
-        node.do("cancel", pid=pid, reason="not needed")
-        with pytest.raises(PerdureError, match="canceled before it began"):
-            node.result(pid)
-        assert statuses(node) == ["cancelled"]
-        assert node.kinds(pid) == ["started", "cancel_requested", "cancelled"]
-        node.stop()
-    check_journal(app)
+def test_a_run_that_has_not_begun_is_cancelled_at_once(node: Node, host: Host) -> None:
+    """On a server it begins, and hears of it."""
+    pid = start(node, "stubborn", start_delay="1s" if host.server else "1h", id="not begun")
+    node.cancel(pid, "not needed")
+    if host.server:
+        assert node.result(pid, PATIENCE) == "pid.cancel"
+        return
+    assert "canceled before it began" in ending(node, pid).message
+    assert statuses(node, "not begun") == ["cancelled"]
 
 
 # Time limits -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("option", ["run_timeout", "execution_timeout"])
-@pytest.mark.parametrize("crash", [False, True])
-def test_a_run_whose_time_is_up_has_timed_out(app: Path, option: str, crash: bool) -> None:
-    with NodeProcess(app) as node:
-        pid = start(node, "wait", **{option: "1h"})
-        node.do("advance", seconds=3000)
-        assert statuses(node) == ["open"]
-        if crash:
-            node.crash(wall=3601)
-        else:
-            node.do("advance", seconds=601)
-        with pytest.raises(PerdureError, match=option) as error:
-            node.result(pid)
-        assert error.value.kind == Kind.TIMEOUT
-        assert statuses(node) == ["timed_out"]
-        assert node.kinds(pid)[-1] == "timed_out"
-        node.stop()
-    check_journal(app)
+def test_a_run_whose_time_is_up_has_timed_out(node: Node, option: str) -> None:
+    began = time.monotonic()
+    pid = start(node, "wait", id=option, **{option: "1s"})
+    error = ending(node, pid)
+    assert time.monotonic() - began >= 1
+    assert error.kind == Kind.TIMEOUT
+    assert option in error.message
+    until_runs(node, option, "timed_out")
+    until_told(node, pid, "timed_out")
 
 
-def test_the_execution_timeout_counts_all_attempts_the_run_timeout_each(app: Path) -> None:
-    policy = {"initial_interval": "1m", "maximum_interval": "1m"}
-    limits = {"run_timeout": "10m", "execution_timeout": "30m"}
-    with NodeProcess(app) as node:
-        pid = start(node, "wait", retry_policy=policy, **limits)
-        for run in range(1, 4):
-            until(lambda run=run: len(statuses(node)) == run)  # type: ignore[misc]
-            node.do("advance", seconds=601)
-            until(lambda run=run: statuses(node)[run - 1] == "timed_out")  # type: ignore[misc]
-            node.do("advance", seconds=61)
-        with pytest.raises(PerdureError) as error:
-            node.result(pid)
-        assert error.value.kind == Kind.TIMEOUT
-        assert statuses(node) == ["timed_out"] * 3
-        node.stop()
-    check_journal(app)
+def test_the_execution_timeout_counts_all_attempts_the_run_timeout_each(node: Node) -> None:
+    policy = {"initial_interval": 1, "maximum_interval": 1}
+    began = time.monotonic()
+    limits = {"run_timeout": "1s", "execution_timeout": "3s"}
+    pid = start(node, "wait", id="limited", retry_policy=policy, **limits)
+    assert ending(node, pid).kind == Kind.TIMEOUT
+    assert time.monotonic() - began >= 3
+    assert len(statuses(node, "limited")) > 1
+    assert {*statuses(node, "limited")} == {"timed_out"}
 
 
-def test_a_step_that_takes_too_long_fails_the_run(app: Path) -> None:
-    with NodeProcess(app) as node:
-        pid = start(node, "busy", task_timeout="50ms")
-        with pytest.raises(PerdureError, match="task_timeout of 50ms") as error:
-            node.result(pid)
-        assert error.value.kind == Kind.TIMEOUT
+def test_a_step_that_takes_too_long_fails_the_run(node: Node, host: Host) -> None:
+    """On a server its fuel is what ends it: the task timeout is also that of the replay before."""
+    error = ending(node, start(node, "busy", task_timeout="50ms"))
+    if host.server:
+        assert (error.kind, "out of fuel" in error.message) == (Kind.INTERNAL, True)
+    else:
+        assert (error.kind, "task_timeout of 50ms" in error.message) == (Kind.TIMEOUT, True)
 
 
 # What follows ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "faults",
-    [
-        [],
-        ["journal.commit.before:3", "journal.commit.after:2", "journal.commit.before:2"],
-        ["host.attempt.after:2", "host.effect.before:1", "journal.commit.after:3"],
-    ],
-)
-def test_a_run_that_fails_is_tried_again(app: Path, faults: list[str]) -> None:
-    def script(node: NodeProcess) -> Any:
-        if not statuses(node):
-            start(node, "flaky", 3, retry_policy={"initial_interval": 1})
-        result = node.result(PID)
-        assert statuses(node) == ["failed", "failed", "completed"]
-        return result
-
-    assert survive(app, script, *faults)[0] == 3
+def test_a_run_that_fails_is_tried_again(node: Node) -> None:
+    assert run(node, "flaky", 3, id="flaky", retry_policy={"initial_interval": 1}) == 3
+    until_runs(node, "flaky", "failed", "failed", "completed")
 
 
 @pytest.mark.parametrize(
@@ -194,39 +173,22 @@ def test_a_run_that_fails_is_tried_again(app: Path, faults: list[str]) -> None:
     ],
 )
 def test_a_run_is_not_tried_again_when_its_policy_says_so(
-    app: Path, policy: dict[str, Any], kind: str | None, runs: int
+    node: Node, policy: dict[str, Any], kind: str | None, runs: int
 ) -> None:
-    with NodeProcess(app) as node:
-        pid = start(node, "flaky", 9, kind, retry_policy=policy)
-        with pytest.raises(PerdureError, match=f"attempt {runs}"):
-            node.result(pid)
-        assert statuses(node) == [
-            *["failed"] * (runs - 1),
-            "cancelled" if kind == "Canceled" else "failed",
-        ]
+    pid = start(node, "flaky", 9, kind, id=f"final-{kind}", retry_policy=policy)
+    assert f"attempt {runs}" in ending(node, pid).message
+    last = "cancelled" if kind == "Canceled" else "failed"
+    until_runs(node, f"final-{kind}", *["failed"] * (runs - 1), last)
 
 
-@pytest.mark.parametrize("crash", [False, True])
-def test_a_cron_schedule_starts_run_after_run_until_it_is_cancelled(app: Path, crash: bool) -> None:
-    with NodeProcess(app) as node:
-        pid = start(node, "tick", cron_schedule="0 * * * *")
-        waiting = None if crash else node.ask("result", pid=pid, timeout=20)
-        assert node.kinds(pid) == ["started"]
-        for hours in range(1, 4):
-            if crash:
-                node.crash(wall=3600 * hours)
-            else:
-                node.do("advance", seconds=3600)
-            until(lambda hours=hours: len(statuses(node)) == hours + 1)  # type: ignore[misc]
-            if hours == 2:
-                node.send(pid, "fail")  # the next run finds it
-        assert statuses(node) == ["completed", "completed", "failed", "open"]
-        node.do("cancel", pid=pid, reason="enough")
-        assert statuses(node) == ["completed", "completed", "failed", "cancelled"]
-        if waiting is not None:
-            assert "canceled" in str(waiting.exception(20))
-        node.stop()
-    check_journal(app)
+def test_a_cron_schedule_starts_run_after_run_until_it_is_cancelled(node: Node) -> None:
+    pid = start(node, "tick", id="cron", cron_schedule="@every 1s")
+    until_runs(node, "cron", "completed", "open")
+    node.send(pid, "fail")  # the next run finds it
+    until_runs(node, "cron", "completed", "failed", "open")
+    node.cancel(pid, "enough")
+    until_runs(node, "cron", "completed", "failed", "cancelled")
+    assert "canceled" in ending(node, pid).message
 
 
 # Children ----------------------------------------------------------------------------------------
@@ -240,98 +202,68 @@ CLOSED = [
 
 
 @pytest.mark.parametrize("how", ["returns", "fails", "terminated", "times out"])
-def test_what_becomes_of_a_child_whose_parent_has_ended(app: Path, how: str) -> None:
-    with NodeProcess(app) as node:
-        for policy, status in CLOSED:
-            pid = start(node, "parent", policy, id=f"parent-{policy}", run_timeout="10h")
-            node.until_recorded(pid, "child_started")
-            if how == "terminated":
-                node.do("terminate", pid=pid)
-            elif how == "times out":
-                node.do("advance", seconds=36001)
-            else:
-                node.send(pid, "end", {"fail": how == "fails"})
-            if how == "returns":
-                assert node.result(pid) == "parent ended"
-            else:
-                with pytest.raises(PerdureError):
-                    node.result(pid)
-            child = "{app:orders|child}"
-            if status == "open":
-                assert statuses(node, "child")[-1] == "open"
-                node.send(child, "end")
-                assert node.result(child) == "asked"
-            elif status == "completed":
-                assert node.result(child) == "pid.cancel"
-            else:
-                with pytest.raises(PerdureError, match="process terminated"):
-                    node.result(child)
-        node.stop()
-    check_journal(app)
-
-
-def test_the_child_of_an_exec_ends_with_its_parent(app: Path) -> None:
-    with NodeProcess(app) as node:
-        pid = start(node, "parent", None, "exec")
-        until(lambda: statuses(node, "child") == ["open"])
-        node.do("terminate", pid=pid)
-        with pytest.raises(PerdureError, match="process terminated"):
-            node.result("{app:orders|child}")
-
-
-@pytest.mark.parametrize("crash", [False, True])
-def test_the_child_of_a_last_step_ends_with_its_parent(app: Path, crash: bool) -> None:
-    with NodeProcess(app) as node:
-        if crash:
-            node.do("arm", fault="journal.commit.after:1")
-            node.ask("spawn", entry="app:hasty", host=HOST, args=[], options={"workflow.id": "w"})
-            node.wait_dead()
-            node.crash()
+def test_what_becomes_of_a_child_whose_parent_has_ended(node: Node, how: str) -> None:
+    limit = {"run_timeout": "1s"} if how == "times out" else {}
+    parents = {
+        policy: start(node, "parent", policy, f"child of {policy} that {how}", **limit)
+        for policy, _ in CLOSED
+    }
+    for policy, status in CLOSED:
+        pid, child = parents[policy], pid_of(f"child of {policy} that {how}")
+        until_told(node, pid, "child_started")
+        if how == "terminated":
+            node.terminate(pid)
+        elif how != "times out":
+            node.send(pid, "end", {"fail": how == "fails"})
+        if how == "returns":
+            assert node.result(pid, PATIENCE) == "parent ended"
         else:
-            assert node.result(start(node, "hasty")) == "ended"
-        until(lambda: statuses(node, "child") == ["terminated"])
-        node.stop()
-    check_journal(app)
+            ending(node, pid)
+        if status == "open":
+            node.send(child, "end")
+            assert node.result(child, PATIENCE) == "asked"
+        elif status == "completed":
+            assert node.result(child, PATIENCE) == "pid.cancel"
+        else:
+            assert ending(node, child).message == "process terminated"
 
 
-def test_a_workflow_that_was_there_before_is_no_child(app: Path) -> None:
-    with NodeProcess(app) as node:
-        theirs = node.spawn("app:wait", HOST, options={"workflow.id": "mine"})
-        assert node.result(start(node, "borrows")) == theirs
-        node.send(theirs, "end")
-        assert node.result(theirs) == "ended"
+def test_the_child_of_an_exec_ends_with_its_parent(node: Node) -> None:
+    pid = start(node, "parent", None, "child of an exec", "exec")
+    until_runs(node, "child of an exec", "open")
+    node.terminate(pid)
+    assert ending(node, pid_of("child of an exec")).message == "process terminated"
 
 
-@pytest.mark.parametrize(
-    "faults",
-    [
-        ["journal.commit.after:4", "host.effect.before:2", "host.effect.before:1"],
-        ["journal.commit.before:4", "journal.commit.after:2", "journal.commit.before:2"],
-    ],
-)
-def test_the_end_of_a_child_is_asked_for_through_crashes(app: Path, faults: list[str]) -> None:
-    def script(node: NodeProcess) -> Any:
-        if not statuses(node):
-            start(node, "parent", "terminate")
-        node.send(PID, "end", key="end")
-        assert node.result(PID) == "parent ended"
-        with pytest.raises(PerdureError, match="process terminated"):
-            node.result("{app:orders|child}")
+@pytest.mark.parametrize("policy", ["terminate", "abandon"])
+def test_the_child_of_a_last_step(node: Node, policy: str) -> None:
+    """It is started, and ends with its parent when that is its policy."""
+    child = f"last child, {policy}"
+    assert run(node, "hasty", child, policy) == "ended"
+    until_runs(node, child, "terminated" if policy == "terminate" else "open")
 
-    survive(app, script, *faults)
+
+def test_a_workflow_that_was_there_before_is_no_child(node: Node) -> None:
+    theirs = start(node, "wait", id="mine")
+    assert run(node, "borrows") == theirs
+    node.send(theirs, "end")
+    assert node.result(theirs, PATIENCE) == "ended"
 
 
 # Options -----------------------------------------------------------------------------------------
 
 
-def test_a_task_queue_chooses_the_worker(app: Path) -> None:
-    with NodeProcess(app) as node:
-        pid = start(node, "where", task_queue="far")
-        assert pid == "{app:elsewhere|w}"
-        assert node.result(pid) == "far"
-        with pytest.raises(PerdureError, match="nowhere") as error:
-            start(node, "where", task_queue="nowhere")
-        assert error.value.kind == Kind.NOT_FOUND
+def test_a_task_queue_chooses_the_worker(node: Node, host: Host) -> None:
+    """On a server another node may serve it: its run waits, and the PID names who was asked."""
+    pid = start(node, "where", id="w", task_queue="far")
+    assert pid == ("{app:orders|w}" if host.server else "{app:elsewhere|w}")
+    assert node.result(pid, PATIENCE) == "far"
+    if host.server:
+        start(node, "where", id="waiting", task_queue="nowhere")
+        until_runs(node, "waiting", "open")
+    else:
+        error = failure(lambda: start(node, "where", task_queue="nowhere"))
+        assert (error.kind, "nowhere" in error.message) == (Kind.NOT_FOUND, True)
 
 
 def test_rules_are_written_as_they_are_read() -> None:
@@ -369,3 +301,63 @@ def test_options_that_are_wrong(options: dict[str, Any], message: str) -> None:
     with pytest.raises(PerdureError, match=message) as error:
         start_options(options)
     assert error.value.kind == Kind.INVALID
+
+
+# Through crashes at points of a journal ----------------------------------------------------------
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    return durable_app(tmp_path / "app", WORKFLOWS, entries=ENTRIES)
+
+
+def has_started(node: NodeProcess) -> bool:
+    return bool(node.do("runs"))
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        ["journal.commit.before:3", "journal.commit.after:2", "journal.commit.before:2"],
+        ["host.attempt.after:2", "host.effect.before:1", "journal.commit.after:3"],
+    ],
+)
+def test_a_retry_is_made_through_crashes(app: Path, faults: list[str]) -> None:
+    def script(node: NodeProcess) -> Any:
+        if not has_started(node):
+            start(node, "flaky", 3, id="w", retry_policy={"initial_interval": 1})
+        result = node.result(pid_of("w"))
+        assert [row["status"] for row in node.do("runs")] == ["failed", "failed", "completed"]
+        return result
+
+    assert survive(app, script, *faults)[0] == 3
+
+
+def test_the_child_of_a_last_step_ends_with_its_parent_through_a_crash(app: Path) -> None:
+    with NodeProcess(app) as node:
+        node.do("arm", fault="journal.commit.after:1")
+        node.ask("spawn", entry="app:hasty", host=HOST, args=["child"])
+        node.wait_dead()
+        node.crash()
+        until(lambda: [row["status"] for row in node.do("runs")] == ["completed", "terminated"])
+        node.stop()
+    check_journal(app)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        ["journal.commit.after:4", "host.effect.before:2", "host.effect.before:1"],
+        ["journal.commit.before:4", "journal.commit.after:2", "journal.commit.before:2"],
+    ],
+)
+def test_the_end_of_a_child_is_asked_for_through_crashes(app: Path, faults: list[str]) -> None:
+    def script(node: NodeProcess) -> Any:
+        if not has_started(node):
+            start(node, "parent", "terminate", "child", id="w")
+        node.send(pid_of("w"), "end", key="end")
+        assert node.result(pid_of("w")) == "parent ended"
+        with pytest.raises(PerdureError, match="process terminated"):
+            node.result(pid_of("child"))
+
+    survive(app, script, *faults)

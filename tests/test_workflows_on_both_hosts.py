@@ -12,10 +12,9 @@ from hosts.temporal.worker import TemporalWorker
 from runtime.errors import Kind
 from supervision.control import workflows as operations
 from supervision.node import Node
-from tests.both_hosts import WORKER, Host, failure, run, start
+from tests.both_hosts import WORKER, Host, application, failure, run, start, until_runs, until_told
 from tests.conformance_lab import lua
 from tests.process_lab import PATIENCE
-from tests.services import eventually
 
 PYTHON: Final = """
 import pathlib, time
@@ -255,7 +254,7 @@ def node(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]
     folder = tmp_path_factory.mktemp("app")
     # So few that runs of a server leave memory all the time, and come back by a replay.
     worker = {"task_queue": "flows", "worker_options": {"max_cached_workflows": 3}}
-    with host.node(folder, ENTRIES, {"helpers": PYTHON}, worker) as running:
+    with host.node(application(folder, ENTRIES, {"helpers": PYTHON}, worker)) as running:
         yield running
 
 
@@ -400,15 +399,10 @@ def test_a_run_that_was_cancelled_is_the_last(node: Node, rule: str) -> None:
     }
     for name, (_, asked, expected) in ends.items():
         if rule == "cron":  # its time to begin has come
-            eventually(lambda pid=pids[name]: "step" in types_of(node, pid))  # type: ignore[misc]
+            until_told(node, pids[name], "step")
         if asked:
             node.cancel(pids[name])
-
-        def statuses(name: str = name) -> list[str]:
-            rows = node.workflows(f'workflow_id = "{rule}-{name}"')
-            return [row["status"] for row in reversed(rows)]
-
-        eventually(lambda: statuses() == expected)  # noqa: B023
+        until_runs(node, f"{rule}-{name}", *expected)
         if expected[-1] == "cancelled":
             error = failure(lambda: node.result(pids[name], PATIENCE))  # noqa: B023
             assert (error.kind, error.message) == (Kind.CANCELED, "as told")
@@ -462,12 +456,7 @@ def test_a_run_that_goes_on_as_new_hears_of_its_children(
     closed = {"terminate": "process terminated", "request_cancel": "pid.cancel"}
     expected = closed.get(policy) if host.server else None
     if expected is None:
-
-        def told() -> list[str]:
-            rows = node.workflows(f'workflow_id = "goes-on-{policy}"')
-            return [row["status"] for row in rows]
-
-        eventually(lambda: told() == ["open", "continued", "continued"])
+        until_runs(node, f"goes-on-{policy}", "continued", "continued", "open")
         node.send(child, "end", "well")
     assert node.result(pid, PATIENCE) == ["pid.exit", child, expected or "well"]
 
@@ -479,7 +468,7 @@ def test_what_is_deployed_is_taken_up_by_runs_that_want_it(node: Node) -> None:
     for pid in pids.values():
         node.send(pid, "n", 1)
         # It is in memory, and has called what it calls before it waits again.
-        eventually(lambda pid=pid: "activity_completed" in types_of(node, pid))  # type: ignore[misc]
+        until_told(node, pid, "activity_completed")
     changes = node.registry.changes()
     for name in names:
         written = node.registry.get(f"app:says_{name}").written
@@ -492,10 +481,6 @@ def test_what_is_deployed_is_taken_up_by_runs_that_want_it(node: Node) -> None:
         node.send(pid, "n", 2)
         said = "old" if name == "pinned" else "new"
         assert node.result(pid, PATIENCE) == [said, 1, 2, name], name
-
-
-def types_of(node: Node, pid: str) -> list[str]:
-    return [each["type"] for each in operations.history(node, pid)]
 
 
 def called(node: Node, target: str, *args: Any, **options: Any) -> Any:
@@ -513,10 +498,9 @@ def test_how_often_a_function_is_tried(node: Node) -> None:
     assert node.call("app:counted", "option") == 4
     called(node, "refuses", "final", "Conflict", False, retry_policy=fast)
     assert node.call("app:counted", "final") == 1
-    for name, types in (("refuses", ["Conflict"]), ("raises", ["ValueError"])):
-        called(
-            node, name, f"{name}-type", retry_policy={**fast, "non_retryable_error_types": types}
-        )
+    for name, kind in (("refuses", "Conflict"), ("raises", "ValueError")):
+        policy = {**fast, "non_retryable_error_types": [kind]}
+        called(node, name, f"{name}-type", retry_policy=policy)
         assert node.call("app:counted", f"{name}-type") == 1
 
 

@@ -88,12 +88,14 @@ class Children:
         if options.task_queue is not None:
             queue = self._run.parts.prefix + options.task_queue
         policy = _CLOSE[close_policy(settings)]
-        self._soon(self._start(command, options, workflow_id, queue, policy))
+        # What the last step starts is there when the run ends.
+        self._run.keep(self._soon(self._start(command, options, workflow_id, queue, policy)))
 
-    def _soon(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _soon(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _start(
         self,
@@ -141,13 +143,13 @@ class Children:
                 run.answer(command.seq, True, encode(pid))
                 return
             there = [workflow_id, ""]
-            await self._end(command, pid, there, self._wait(there, f"{command.seq}-end"))
+            self._begun(command, pid, there, self._wait(there, f"{command.seq}-end"))
             return
         except FailureError as failed:
             run.refuse(command.seq, error_of(failed))
             return
         begun = [workflow_id, child.first_execution_run_id or ""]
-        await self._end(command, pid, begun, self._child(child, begun, command))
+        self._begun(command, pid, begun, self._child(child, begun, command))
 
     async def _search(self, search: dict[str, Any]) -> Fitted:
         """Search attributes as the server takes them. Raises PerdureError for one it does not."""
@@ -207,15 +209,20 @@ class Children:
             return False, encode(error_of(failed))
         return ok, encode(result)
 
-    async def _end(
+    def _begun(
         self, command: c.Spawn, pid: str, child: list[str], ended: Awaitable[tuple[bool, bytes]]
     ) -> None:
-        """Answer, and tell the run of the end."""
+        """Answer, now or with the result; tell the run of the end, when it comes."""
         self.open.append(child)
-        if not command.flags & c.EXEC:
-            self._run.answer(command.seq, True, encode(pid))
-            await self._tell(pid, child, ended)
+        if command.flags & c.EXEC:
+            self._soon(self._answer(command, child, ended))
             return
+        self._run.answer(command.seq, True, encode(pid))
+        self._soon(self._tell(pid, child, ended))
+
+    async def _answer(
+        self, command: c.Spawn, child: list[str], ended: Awaitable[tuple[bool, bytes]]
+    ) -> None:
         ok, value = await ended
         self.open.remove(child)
         self._run.answer(command.seq, ok, value)
