@@ -178,8 +178,12 @@ def test_the_history_of_a_run_explains_it_in_the_same_words(node: Node, host: Ho
         'message "approve": "ann"',
     ]
     if host.server:
-        expected[4:6] = ["timer 1: 0.001s", "timer 1 fired"]  # it numbers its timers
-        expected += ["activity 1 (app:add): attempt 1", "takes the version fee@2"]
+        # It numbers its timers, and what sets attributes is an activity there.
+        expected[2:6] = [
+            "activity 2: app:add(2, 3)", "activity 2 (app:add) gave: 5",
+            "timer 1: 0.001s", "timer 1 fired",
+        ]  # fmt: skip
+        expected += ["activity 2 (app:add): attempt 1", "takes the version fee@2"]
         expected.append('set memo {"note": "fragile"}')
     else:
         expected[1] += '; memo {"note": "fragile"}'

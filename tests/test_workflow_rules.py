@@ -259,8 +259,7 @@ def test_a_task_queue_chooses_the_worker(node: Node, host: Host) -> None:
     assert pid == ("{app:orders|w}" if host.server else "{app:elsewhere|w}")
     assert node.result(pid, PATIENCE) == "far"
     if host.server:
-        start(node, "where", id="waiting", task_queue="nowhere")
-        until_runs(node, "waiting", "open")
+        until_told(node, start(node, "where", task_queue="nowhere"), "started")
     else:
         error = failure(lambda: start(node, "where", task_queue="nowhere"))
         assert (error.kind, "nowhere" in error.message) == (Kind.NOT_FOUND, True)
