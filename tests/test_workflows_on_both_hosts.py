@@ -152,6 +152,19 @@ ENTRIES: Final[dict[str, dict[str, Any]]] = {
         if n == 2 then process.listen("go"):receive() end
         process.upgrade(nil, n - 1)
     """),
+    "hands_on": lua("workflow", """
+        local peer, seen = ...
+        local inbox = process.inbox()
+        while true do
+          seen = seen + 1
+          local n = inbox:receive():payload():data()
+          if n ~= seen then return {"expected", seen, "got", n} end
+          if n == 5 then return n end
+          -- The run ends while this is still on its way.
+          coroutine.spawn(function() process.send(peer, "seen", n) end)
+          process.upgrade(nil, peer, seen)
+        end
+    """),
     "child_of": lua("workflow", """
         local case = channel.select{process.inbox():case_receive(), process.events():case_receive()}
         return case.channel == process.inbox() and case.value:payload():data() or case.value.kind
@@ -444,6 +457,15 @@ def test_a_run_goes_on_as_new_with_what_it_has_not_read(node: Node) -> None:
     node.send(pid, "x", 2)
     node.send(pid, "go")
     assert node.result(pid, PATIENCE) == ["up", 1, 2, "me"]
+
+
+def test_what_comes_while_a_run_goes_on_as_new_is_not_lost(node: Node) -> None:
+    peer = start(node, "collects")
+    pid = start(node, "hands_on", peer, 0)
+    for number in range(1, 6):
+        node.send(pid, "n", number)
+    assert node.result(pid, PATIENCE) == 5
+    node.terminate(peer)
 
 
 @pytest.mark.parametrize("policy", ["terminate", "request_cancel", "abandon"])

@@ -48,7 +48,7 @@ def _go_on(run: Execution, command: c.Upgrade) -> NoReturn:
         command.entry,
         None if context is None else encode(context),
         run.given.get(h.PARENT, ""),
-        command.messages,
+        [*command.messages, *run.late_messages()],
         seed,
     )
     headers |= h.headers_of(

@@ -104,6 +104,11 @@ class Execution:
         self._inputs.append(item)
         self._rouse()
 
+    def late_messages(self) -> list[tuple[str, bytes, str]]:
+        """Topic, arguments, sender of what came behind the last step, while the run waited for the
+        server."""
+        return [(item[2], item[4], item[3]) for item in self._inputs if item[0] == "message"]
+
     def answer(self, seq: int, ok: bool, value: bytes) -> None:
         """The answer to a request of the run."""
         self.put(inputs.answer(self.pid, seq, ok, value))
