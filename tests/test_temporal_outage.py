@@ -65,6 +65,10 @@ def states(node: Node) -> dict[str, str]:
     return {each.id: each.state for each in node.services() if each.id in OF_SERVER}
 
 
+def troubles(node: Node) -> list[str]:
+    return [each.error.message for each in node.services() if each.error is not None]
+
+
 OF_SERVER: Final = ("app:client", "app:worker")
 
 
@@ -89,8 +93,8 @@ def survives(folder: Path, server: DevServer, seconds: float) -> None:
         server.stop()
         back = time.monotonic() + seconds
         eventually(lambda: states(node) == dict.fromkeys(OF_SERVER, "failed"))
-        (told,) = {each.error.message for each in node.services() if each.error is not None}
-        assert told.startswith(f"app:client: the Temporal server at {server.address} cannot be")
+        gone = f"app:client: the Temporal server at {server.address} cannot be reached: "
+        eventually(lambda: all(each.startswith(gone) for each in troubles(node)))
         assert node.call("app:double", 4, timeout=PATIENCE) == 8
         (app / "go").touch()
         sent = threads.submit(

@@ -43,6 +43,12 @@ _TIMEOUTS: Final = {
     TimeoutType.HEARTBEAT: "heartbeat_timeout",
 }
 _AWAY: Final = (Kind.UNAVAILABLE, True)
+#: What the SDK says of a request that it gives up.
+_EXPIRED: Final = "Timeout expired"
+#: A connection that cannot be had, or that breaks under a request.
+_UNREACHED: Final = frozenset(
+    {RPCStatusCode.UNAVAILABLE, RPCStatusCode.UNKNOWN, RPCStatusCode.CANCELLED}
+)
 _STATUSES: Final = {
     RPCStatusCode.NOT_FOUND: (Kind.NOT_FOUND, None),
     RPCStatusCode.ALREADY_EXISTS: (Kind.ALREADY_EXISTS, None),
@@ -75,6 +81,16 @@ def failure(error: PerdureError, *, final: bool = False) -> ApplicationError:
         # Whoever called hears of it, so the SDK need not log it as well.
         category=ApplicationErrorCategory.BENIGN,
     )
+
+
+def is_late(failed: RPCError) -> bool:
+    """Whether the server did not answer in time. What the SDK itself gives up is CANCELLED."""
+    return failed.status == RPCStatusCode.DEADLINE_EXCEEDED or failed.message == _EXPIRED
+
+
+def is_unreached(failed: RPCError) -> bool:
+    """Whether it is the way to the server that failed, not the server."""
+    return failed.status in _UNREACHED and not is_late(failed)
 
 
 def is_gone(failed: RPCError) -> bool:

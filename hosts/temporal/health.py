@@ -11,6 +11,7 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from hosts.temporal.failures import is_late, is_unreached
 from runtime.errors import Kind, PerdureError
 
 logger = logging.getLogger(__name__)
@@ -42,11 +43,11 @@ class Server:
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND:
                 raise self.failed(f'has no namespace "{self._namespace}"') from None
-            if error.status in (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
+            if is_late(error):
                 raise self.failed(f"does not answer within {seconds:g}s") from None
             if error.status == RPCStatusCode.RESOURCE_EXHAUSTED:
                 return
-            if error.status == RPCStatusCode.UNAVAILABLE:
+            if is_unreached(error):
                 raise self.failed(f"cannot be reached: {error.message}") from None
             raise self.failed(f"refuses: {error.message}") from None
 

@@ -19,7 +19,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from hosts.reports import Moment, Row, pending_row
 from hosts.temporal.connection import TemporalClient
-from hosts.temporal.failures import error_of
+from hosts.temporal.failures import error_of, is_late, is_unreached
 from hosts.temporal.moments import History
 from hosts.temporal.readable import error, memo_of, ns_of, number_of, search_of
 from hosts.temporal.visibility import PROBLEMS, STATUSES, query
@@ -33,10 +33,6 @@ T = TypeVar("T")
 #: For each request to the server.
 _TIME: Final = timedelta(seconds=5)
 _PAGE: Final = 1000
-#: What the SDK says of a server that is not there.
-_AWAY: Final = (
-    RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED,
-)  # fmt: skip
 
 
 class ServerReports:
@@ -103,7 +99,7 @@ class ServerReports:
             client.opened()
             return client.submit(ask(client)).result()
         except RPCError as failed:
-            if failed.status in _AWAY:
+            if is_unreached(failed) or is_late(failed):
                 text = f"the Temporal server at {client.address} does not answer"
                 raise PerdureError(Kind.UNAVAILABLE, f"{self.id}: {text}", True) from None
             refusal = error_of(failed)
@@ -239,7 +235,7 @@ async def _patiently(ask: Callable[..., Awaitable[T]], request: Any) -> T:
     try:
         return await ask(request, timeout=_TIME)
     except RPCError as failed:
-        if failed.status != RPCStatusCode.UNAVAILABLE:
+        if not is_unreached(failed):
             raise
     return await ask(request, timeout=_TIME)
 
