@@ -123,8 +123,7 @@ def retry_policy(raw: Any) -> RetryPolicy:
         value: Any = raw.get(name, raw.get(short, otherwise))
         numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
         if numeric and least <= value <= LARGEST:
-            found: float = value
-            return found
+            return float(value)
         text = f"retry_policy.{name} is {value!r}: give a number from {least}"
         raise PerdureError(Kind.INVALID, text)
 
@@ -136,7 +135,7 @@ def retry_policy(raw: Any) -> RetryPolicy:
         )
     return RetryPolicy(
         interval("initial_interval", "initial_delay", default.initial_interval),
-        float(number("backoff_coefficient", "backoff_factor", 2.0, 1)),
+        number("backoff_coefficient", "backoff_factor", 2.0, 1),
         interval("maximum_interval", "max_delay", default.maximum_interval),
         int(number("maximum_attempts", "max_attempts", 0, 0)),
         tuple(types),

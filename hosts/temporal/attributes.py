@@ -128,8 +128,8 @@ class Attributes:
     async def _set_all(self, command: c.CheckedAttributes) -> None:
         async with self._in_order:
             fit, refused = await self.fitted(decode(command.search) or {})
-        for error in refused.values():
-            self._run.refuse(command.seq, error)
+        if refused:
+            self._run.refuse(command.seq, next(iter(refused.values())))
             return
         _set_memo(command.memo)
         _set_search(fit)

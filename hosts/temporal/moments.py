@@ -15,7 +15,7 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from hosts.reports import Moment
 from hosts.temporal import headers as h
-from hosts.temporal import requests
+from hosts.temporal import requests, start
 from hosts.temporal.failures import error_of_details
 from hosts.temporal.readable import (
     error,
@@ -212,8 +212,8 @@ def _sent(history: History, event: HistoryEvent, said: Any) -> Told:
 
 def _lost(history: History, event: HistoryEvent, said: Any) -> Told:
     pid = history.pid(said.workflow_execution.workflow_id)
-    answer = PerdureError(Kind.NOT_FOUND, f"process not found: {pid}")
-    return "message_answered", {"request": said.initiated_event_id, "ok": False, "answer": answer}
+    request = said.initiated_event_id
+    return "message_answered", {"request": request, "ok": False, "answer": start.gone(pid, None)}
 
 
 def _marker(history: History, event: HistoryEvent, said: Any) -> Told:

@@ -9,12 +9,13 @@ from temporalio import workflow
 from temporalio.exceptions import FailureError
 
 from hosts.temporal import headers as h
+from hosts.temporal import start
 from hosts.temporal.pace import Turns
 from hosts.temporal.payloads import check_size, raw_args
 from runtime import commands as c
 from runtime import inputs
 from runtime.codec import encode
-from runtime.errors import Kind, PerdureError
+from runtime.errors import PerdureError
 from runtime.ids import Pid
 
 if TYPE_CHECKING:
@@ -54,8 +55,7 @@ class Sends:
             with h.sending(h.headers_of({h.SENDER: run.pid})):
                 await handle.signal(command.topic, args=raw_args(command.args))
         except FailureError:
-            text = f"process not found: {command.dest}"
-            run.refuse(command.seq, PerdureError(Kind.NOT_FOUND, text))
+            run.refuse(command.seq, start.gone(command.dest, None))
         else:
             run.answer(command.seq, True, encode(True))
         run.release(self._turns.ended())

@@ -5,9 +5,9 @@
 -- shares, and when LOOK_EVERY instructions are gone they call `look`, which charges the slot that runs. So do the
 -- making of a coroutine, the work that library functions do in C (S.charge), and each second of wall clock that
 -- passes meanwhile, for what neither sees. When the fuel of a turn is gone, or the VM holds more than
--- S.memory_limit, or S.step_growth more than before the step, the slot is killed: slot.killed says why, and error(nil) unwinds it, again at every place that
--- counts. There is no sentinel for user code to meet: whatever catches errors on its behalf looks at slot.killed
--- first (S.passed).
+-- S.memory_limit, or S.step_growth more than before the step, the slot is killed: slot.killed says why, and error(nil)
+-- unwinds it, again at every place that counts. There is no sentinel for user code to meet: whatever catches errors on
+-- its behalf looks at slot.killed first (S.passed).
 --
 -- A count hook, which needs no metering, was here before. It makes the interpreter stop at every instruction of
 -- a coroutine: call-heavy code took two and a half times as long, a message half as long again.
