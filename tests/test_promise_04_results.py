@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import Kind, PerdureError
+from supervision import Node
 from tests.crash_lab import (
     NodeDied,
     NodeProcess,
@@ -18,6 +19,7 @@ from tests.crash_lab import (
     until,
 )
 from tests.durable_lab import HOST, durable_app
+from tests.process_lab import NodeClock
 
 WORKFLOWS = {
     "call": """
@@ -233,6 +235,24 @@ def test_a_node_that_stops_in_order_was_not_taken_down(app: Path) -> None:
                 (app / "hang-s").unlink()
                 assert node.result(pid) == "late"
             node.stop()
+    check_journal(app)
+
+
+def test_an_activity_that_failed_alone_took_nothing_down(app: Path) -> None:
+    """While it waits for its next attempt the node may crash for other reasons."""
+    (app / "hang-f").touch()
+    with NodeProcess(app) as node:
+        options = {"activity.retry_policy": {"initial_interval": "30s"}}
+        pid = node.spawn("app:call", HOST, "app:flaky", options, "f")
+        until(partial(ran, app, "f", 1))
+    (app / "hang-f").unlink()
+    clock = NodeClock()
+    with Node.from_path(app, clock=clock) as again:
+        (host,) = again.workflow_hosts()
+        until(partial(ran, app, "f", 2))
+        until(lambda: [each.row[:2] for each in host.journal.activities()] == [[2, 0]])
+        clock.advance(again.timers, 60_000_000_000)
+        assert again.result(pid, 30) == 3
     check_journal(app)
 
 

@@ -136,13 +136,15 @@ class Poison:
         self._shard.activities.journal_attempt(execution, activity, alone=True)
 
     def over(self, key: Key) -> None:
-        """An activity that ran alone is over."""
+        """An attempt that ran alone is over; its activity may be tried again later."""
         on_end = self._on_end.pop(key, None)
         if on_end is not None:
             on_end()
+            self.harmless(key)
 
     def harmless(self, key: Key) -> None:
-        """An activity has run alone for long enough: it is not what took the node down."""
+        """An activity has run alone for long enough, or to its end: it is not what took the node
+        down."""
         self._count(key, lambda alone: 0)
 
     def close(self) -> None:
