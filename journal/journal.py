@@ -15,7 +15,7 @@ from journal.files import data_size
 from journal.owner import OwnerLock
 from journal.store import Store
 from journal.unit import Unit
-from journal.writer import Done, OnGone, Writer
+from journal.writer import Done, OnGone, OnTrouble, Writer
 
 #: Bytes of the map to start with. It is address space, not memory or disk; it grows by itself.
 MAP_SIZE: Final = 64 << 20
@@ -95,9 +95,9 @@ class Journal(Store):
         self.submit(unit, done)
         answer.result()
 
-    def watch(self, on_gone: OnGone) -> None:
-        """Hear that nothing can be written before a new open; see `Writer.watch`."""
-        self._writer.watch(on_gone)
+    def watch(self, on_gone: OnGone, on_trouble: OnTrouble | None = None) -> None:
+        """Hear that nothing can be written; see `Writer.watch`."""
+        self._writer.watch(on_gone, on_trouble)
 
     @property
     def losses(self) -> int:

@@ -17,7 +17,7 @@ from journal.environment import Environment, open_owned
 from journal.errors import BadRecordError, JournalError
 from journal.files import Handles, Transaction
 from journal.owner import OwnerLock
-from journal.writer import Done, OnGone, Writer
+from journal.writer import Done, OnGone, OnTrouble, Writer
 
 #: Bytes of the map to start with; it grows by itself.
 MAP_SIZE: Final = 16 << 20
@@ -100,9 +100,9 @@ class KeyValues:
         """Whether a change that was submitted waits for its answer."""
         return self._writer.busy
 
-    def watch(self, on_gone: OnGone) -> None:
-        """Hear that nothing can be written before a new open; see `Writer.watch`."""
-        self._writer.watch(on_gone)
+    def watch(self, on_gone: OnGone, on_trouble: OnTrouble | None = None) -> None:
+        """Hear that nothing can be written; see `Writer.watch`."""
+        self._writer.watch(on_gone, on_trouble)
 
     def close(self) -> None:
         """Commit what was submitted, then close; not to be called from a `done`."""

@@ -29,6 +29,9 @@ Done = Callable[[Exception | None], None]
 #: Called when nothing more can be written until the environment is opened again; must not block.
 OnGone = Callable[[JournalError], None]
 
+#: Called when `Writer.trouble` has come or gone; must not block.
+OnTrouble = Callable[[], None]
+
 #: Between two looks whether a disk that failed is well again, seconds.
 LOOK_S: Final = 1.0
 
@@ -77,6 +80,7 @@ class Writer(Generic[UnitT]):
         self._trouble: JournalError | None = None
         self._submitted = self._answered = 0
         self._watchers: list[OnGone] = []
+        self._on_trouble: list[OnTrouble] = []
         self._gone: JournalError | None = None
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
         self._thread.start()
@@ -96,10 +100,13 @@ class Writer(Generic[UnitT]):
         """Whether a unit waits for its answer."""
         return self._answered < self._submitted
 
-    def watch(self, on_gone: OnGone) -> None:
-        """Hear, on the writer thread and once, that nothing can be written before a new open."""
+    def watch(self, on_gone: OnGone, on_trouble: OnTrouble | None = None) -> None:
+        """Hear, on the writer thread, once that nothing can be written before a new open, and each
+        time that other trouble has come or gone."""
         with self._lock:
             gone = self._gone
+            if on_trouble is not None:
+                self._on_trouble.append(on_trouble)
             if gone is None:
                 self._watchers.append(on_gone)
         if gone is not None:
@@ -147,6 +154,7 @@ class Writer(Generic[UnitT]):
 
     def _write(self, batch: list[tuple[UnitT, Done]]) -> None:
         units = [unit for unit, _ in batch]
+        troubled = self._trouble is not None
         try:
             self._env.write(lambda txn, handles: self._batches.apply(txn, handles, units))
         except Exception as error:
@@ -155,13 +163,15 @@ class Writer(Generic[UnitT]):
                 self._answer(done, error)
             if isinstance(error, JournalCorruptError) or self._env.gone:
                 self._tell(error)
+            elif not troubled:
+                self._tell_trouble()
         else:
             self.commits += 1
             self.units += len(units)
             self._batches.committed(units)
             for _, done in batch:
                 self._answer(done, None)
-            if self._trouble is not None:
+            if troubled:
                 self._look()
 
     def _tell(self, error: Exception) -> None:
@@ -171,6 +181,10 @@ class Writer(Generic[UnitT]):
             watchers, self._watchers = self._watchers, []
         for watcher in watchers:
             watcher(self._gone)
+
+    def _tell_trouble(self) -> None:
+        for tell in self._on_trouble:
+            tell()
 
     def _look(self) -> None:
         """Whether the trouble is over: the disk takes a transaction, and has room for more."""
@@ -182,6 +196,7 @@ class Writer(Generic[UnitT]):
         else:
             self._trouble = None
             logger.info("journal %s: it can be written again", self._env.path)
+            self._tell_trouble()
 
     def _lose(self, error: Exception) -> list[Done]:
         """Take what is queued behind a lost batch: it may rest on that."""

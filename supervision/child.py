@@ -22,9 +22,9 @@ from hosts.throttle import Throttle
 from hosts.timers import Timer, Timers
 from runtime.backoff import Rng
 from runtime.errors import Kind, PerdureError
-from supervision.messages import Due, Exited, Goal, Report, Returned, ServiceStatus, Verb
+from supervision.messages import Due, Exited, Goal, Report, Returned, ServiceStatus, Troubling, Verb
 from supervision.policy import Exit, Restart, decide
-from supervision.service import PromptService, Service, ServiceSpec, Troubled
+from supervision.service import Afflicted, PromptService, Service, ServiceSpec, Troubled
 from supervision.state import ACTIVE, State, Trigger, next_state
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class Child:
         self._restarts = 0
         self._running_since: int | None = None
         self._error: PerdureError | None = None
+        self._told: PerdureError | None = None  # trouble that it was last told to be in
         self._exit_reason = ""
         self._calls: set[Verb] = set()  # those that have not come back
         self._failure: tuple[PerdureError, int] | None = None  # why it is given up, its uptime then
@@ -162,6 +163,11 @@ class Child:
         running = self.state is State.RUNNING
         return self.service.trouble if running and isinstance(self.service, Troubled) else None
 
+    @property
+    def _shown(self) -> State:
+        """Its state, as events tell it."""
+        return self.state if self._told is None else State.FAILED
+
     def event(self, old: State) -> dict[str, Any]:
         """The transition from `old`, as `Supervisor` tells it."""
         clock = self._means.timers.clock
@@ -171,10 +177,10 @@ class Child:
             "kind": self.spec.kind,
             "supervisor": "" if self.parent is None else self.parent.spec.id,
             "from": old.value,
-            "to": self.state.value,
+            "to": self._shown.value,
             "at": clock.wall(),
             "restarts": self._restarts,
-            "error": self._error,
+            "error": self._told or self._error,
             "next_attempt": None if retry is None else retry.due - clock.monotonic(),
             "reason": self._exit_reason,
         }
@@ -248,6 +254,10 @@ class Child:
                 self._move(Trigger.STOPPED)
                 self._stopped()
 
+    def on_trouble(self) -> None:
+        for each in (self, *self.dependents):
+            each._tell_trouble()
+
     def on_due(self, number: int) -> None:
         if number != self._alarms or self._alarm is None:
             return
@@ -268,6 +278,7 @@ class Child:
         self._move(Trigger.STARTED)
         if self._early is not None:
             self._ended(self._early.reason, 0)
+        self._tell_trouble()
 
     def _stopped(self) -> None:
         self._attempt = 0
@@ -308,8 +319,15 @@ class Child:
         logger.log(level, "%s exited: %s; error: %s", self.spec.id, why, self._error or "none")
         self._move(trigger)
 
+    def _tell_trouble(self) -> None:
+        trouble = self._trouble()
+        if (trouble is None) is not (self._told is None):
+            old, self._told = self._shown, trouble
+            self._means.moved(self, old)
+
     def _move(self, trigger: Trigger) -> None:
-        old, self.state = self.state, next_state(self.state, trigger)
+        old, self._told = self._shown, None
+        self.state = next_state(self.state, trigger)
         logger.debug("%s is %s", self.spec.id, self.state)
         self._look_again()
         self._means.moved(self, old)
@@ -350,6 +368,8 @@ class Child:
         if verb == "start":
             exited = partial(Exited, self, self._run)
             service.attach(lambda reason: self._means.post(exited(reason)))
+            if isinstance(service, Afflicted):
+                service.attach_trouble(lambda: self._means.post(Troubling(self)))
 
         def done(error: PerdureError | None) -> None:
             self._means.post(Returned(self, verb, error))

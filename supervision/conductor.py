@@ -29,6 +29,7 @@ from supervision.messages import (
     Request,
     Returned,
     Supervised,
+    Troubling,
 )
 from supervision.state import State
 from supervision.tree import Tree, checked_order
@@ -103,6 +104,8 @@ class Conductor:
                     message.child.on_returned(message.verb, message.error)
                 case Exited():
                     message.child.on_exited(message)
+                case Troubling():
+                    message.child.on_trouble()
                 case Due():
                     message.child.on_due(message.number)
             self._go_on()

@@ -9,7 +9,7 @@ from journal.errors import JournalError
 from runtime.config.problems import ConfigurationError, Problem
 from runtime.config.registry import Registry
 from runtime.errors import Kind, PerdureError
-from supervision.service import OnExit
+from supervision.service import OnExit, OnTrouble
 
 
 class _Opened(Protocol):
@@ -19,7 +19,7 @@ class _Opened(Protocol):
     @property
     def trouble(self) -> JournalError | None: ...
 
-    def watch(self, on_gone: Callable[[JournalError], None]) -> None: ...
+    def watch(self, on_gone: Callable[[JournalError], None], on_trouble: OnTrouble) -> None: ...
 
     def close(self) -> None: ...
 
@@ -45,9 +45,13 @@ class LmdbService(Generic[OpenedT]):
         self._opened: OpenedT | None = None
         self._broken = False
         self._on_exit: OnExit = lambda reason: None
+        self._on_trouble: OnTrouble = lambda: None
 
     def attach(self, on_exit: OnExit) -> None:
         self._on_exit = on_exit
+
+    def attach_trouble(self, on_trouble: OnTrouble) -> None:
+        self._on_trouble = on_trouble
 
     def open(self) -> None:
         """Open it ahead of `start`, for a check that comes before anything runs.
@@ -71,7 +75,7 @@ class LmdbService(Generic[OpenedT]):
             self._broken = True
             on_exit(PerdureError(Kind.UNAVAILABLE, f"{self.id}: {error}", True))
 
-        self.opened().watch(gone)
+        self.opened().watch(gone, self._on_trouble)
 
     def stop(self) -> None:
         opened, self._opened, self._broken = self._opened, None, False

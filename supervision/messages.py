@@ -117,6 +117,13 @@ class Exited:
 
 
 @dataclass(frozen=True, slots=True)
+class Troubling:
+    """The trouble of a service that runs has come or gone."""
+
+    child: Child
+
+
+@dataclass(frozen=True, slots=True)
 class Due:
     """Deadline number `number` of a service has come."""
 
@@ -127,4 +134,4 @@ class Due:
 #: What is asked, and answered.
 Asked = Request | Change | Look
 #: What a service, or a deadline of it, tells.
-Report = Returned | Exited | Due
+Report = Returned | Exited | Troubling | Due

@@ -18,6 +18,11 @@ _SECOND = 1_000_000_000
 OnExit = Callable[[PerdureError | None], None]
 
 
+#: Tells the supervisor that the trouble of a service has come or gone. May be called from any
+#: thread.
+OnTrouble = Callable[[], None]
+
+
 #: Told once that a start or stop is done: None, or the error that it ended with.
 OnDone = Callable[[PerdureError | None], None]
 
@@ -85,6 +90,15 @@ class Troubled(Protocol):
     @property
     def trouble(self) -> PerdureError | None:
         """Why it cannot do its work now; None while all is well."""
+        ...
+
+
+@runtime_checkable
+class Afflicted(Troubled, Protocol):
+    """A service whose trouble is its own, and that of what requires it."""
+
+    def attach_trouble(self, on_trouble: OnTrouble) -> None:
+        """Take the callback for the run that begins with the next start."""
         ...
 
 

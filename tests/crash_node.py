@@ -24,9 +24,11 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from hosts.durable import keys
+from hosts.modules.events import Subscription
 from journal import faults
 from runtime.clock import SystemClock
 from runtime.codec import decode
@@ -107,6 +109,20 @@ class Session:
         return [
             {"id": row.id, "state": row.state, "restarts": row.restarts, "error": str(row.error)}
             for row in self.node.services()
+        ]
+
+    @cached_property
+    def _changes(self) -> Subscription:
+        return self.node.events.subscribe("service")
+
+    def service_events(self, count: int) -> list[list[Any]]:
+        """The next events of services since the first call: id, states from and to, error."""
+        changes = self._changes
+        events = [changes.get(20) for _ in range(count)]
+        return [
+            [each.path, each.data["from"], each.kind, str(each.data["error"])]
+            for each in events
+            if each is not None
         ]
 
     def processes(self) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from supervision.service import (
     Family,
     OnDone,
     OnExit,
+    OnTrouble,
     PromptService,
     RestartPolicy,
     ServiceSpec,
@@ -35,12 +36,16 @@ class Puppet(PromptService):
         self.running = False
         self.starts = 0
         self.manner: Callable[[str], Manner] = lambda verb: "well"
+        self.trouble: PerdureError | None = None
         #: Calls that have not come back, by their verb.
         self.waiting: dict[str, OnDone] = {}
         self._on_exit: OnExit = lambda reason: None
 
     def attach(self, on_exit: OnExit) -> None:
         self._on_exit = on_exit
+
+    def attach_trouble(self, on_trouble: OnTrouble) -> None:
+        self.tell_trouble = on_trouble
 
     def begin_start(self, done: OnDone) -> None:
         assert not self.running, f"{self.id} is started while it runs"
@@ -76,6 +81,8 @@ class Lab:
     def __init__(self, specs: Iterable[ServiceSpec]) -> None:
         self.clock = FakeClock()
         self.messages: list[Report] = []
+        #: Every transition: id, states from and to, error.
+        self.events: list[tuple[str, str, str, PerdureError | None]] = []
         #: Every puppet there ever was; `puppets` has those that are in the tree.
         self.made: list[Puppet] = []
         services = [self.supervised(spec) for spec in specs]
@@ -99,6 +106,7 @@ class Lab:
 
     def _moved(self, event: dict[str, Any]) -> None:
         """A start begins in its turn only."""
+        self.events.append((event["id"], event["from"], event["to"], event["error"]))
         child = self.conductor.tree.children[event["id"]]
         if event["to"] != "starting" or child.parent is None:
             return

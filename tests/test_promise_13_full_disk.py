@@ -169,17 +169,26 @@ def test_every_refusal_is_the_same_and_the_first_request_with_space_is_taken(app
     check_journal(app)
 
 
-def test_services_say_that_the_disk_is_full_and_when_it_is_not(app: Path) -> None:
+def test_services_and_events_say_that_the_disk_is_full_and_when_it_is_not(app: Path) -> None:
     with NodeProcess(app) as node:
         pid = node.spawn("app:listen", HOST)
         assert states(node) == WELL
+        node.do("service_events", count=0)
         node.do("limit_files", size=journal_size(app) + (2 << 20))
         fill(node, pid)
         full = full_disk(node).removeprefix("app:orders: ")
-        assert states(node) == {
-            "app:journal": ("failed", f"Unavailable: app:journal: {full}"),
-            "app:orders": ("failed", f"Unavailable: app:orders takes no work: {full}"),
+        told = {
+            "app:journal": f"Unavailable: app:journal: {full}",
+            "app:orders": f"Unavailable: app:orders takes no work: {full}",
         }
+        assert states(node) == {each: ("failed", error) for each, error in told.items()}
+        assert node.do("service_events", count=2) == [
+            [each, "running", "failed", error] for each, error in told.items()
+        ]
         node.do("limit_files", size=None)
-        until(lambda: states(node) == WELL)  # with nobody asking for anything
+        # With nobody asking for anything.
+        assert node.do("service_events", count=2) == [
+            [each, "failed", "running", "None"] for each in told
+        ]
+        assert states(node) == WELL
         node.stop()

@@ -254,3 +254,50 @@ def test_errors_of_a_storm_say_what_gave_up() -> None:
     error = b.status()["top"].error
     assert error is not None
     assert "the last was a: Conflict: there is another one" in error.message
+
+
+FULL = PerdureError(Kind.UNAVAILABLE, "the disk is full", True)
+
+
+def troubled() -> Lab:
+    """A journal in trouble, and its host; the events so far are taken."""
+    b = lab(
+        child("journal", auto_start=True), child("host", auto_start=True, requires=("journal",))
+    )
+    for each in b.puppets.values():
+        each.trouble = FULL
+    b.events.clear()
+    b.puppets["journal"].tell_trouble()
+    b.puppets["journal"].tell_trouble()  # both are handled after the second
+    b.drain()
+    assert b.events == [(each, "running", "failed", FULL) for each in ("journal", "host")]
+    b.events.clear()
+    return b
+
+
+def test_trouble_that_comes_and_goes_is_told_of_a_service_and_of_what_requires_it() -> None:
+    b = troubled()
+    for each in b.puppets.values():
+        each.trouble = None
+    b.puppets["journal"].tell_trouble()
+    b.drain()
+    assert b.events == [(each, "failed", "running", None) for each in ("journal", "host")]
+    assert [each.starts for each in b.puppets.values()] == [1, 1]
+
+
+def test_services_are_stopped_started_and_crash_in_trouble() -> None:
+    b = troubled()
+    b.want(Goal.RESTART, "host")
+    b.drain()
+    assert [event[1:3] for event in b.events] == [
+        ("failed", "stopping"),
+        ("stopping", "stopped"),
+        ("stopped", "starting"),
+        ("starting", "running"),
+        ("running", "failed"),
+    ]
+    assert b.status()["host"].state is State.FAILED
+    b.events.clear()
+    b.puppets["journal"].end(CRASH)
+    b.drain()
+    assert b.events[0] == ("journal", "failed", "failed", CRASH)

@@ -77,7 +77,11 @@ def survives(folder: Path, server: DevServer, seconds: float) -> None:
     client = {"kind": "temporal.client", "address": server.address, "tq_prefix": f"{folder}/",
               "health_check": {"interval": "500ms"}}  # fmt: skip
     app = write_app(folder, {**ENTRIES, "client": client}, {"functions": FUNCTIONS})
-    with Node.from_path(app) as node, ThreadPoolExecutor() as threads:
+    with (
+        Node.from_path(app) as node,
+        ThreadPoolExecutor() as threads,
+        node.events.subscribe("service") as changes,
+    ):
         holds = [node.spawn("app:holds", "app:worker", n) for n in range(3)]
         sleeps = node.spawn("app:sleeps", "app:worker", f"{seconds / 2:g}s")
         sleeps_on = node.spawn("app:sleeps", "app:worker", f"{seconds + 1:g}s")
@@ -127,6 +131,11 @@ def survives(folder: Path, server: DevServer, seconds: float) -> None:
         assert sorted(got[3:]) == ["from a process", "sent meanwhile"]
         assert set(held(app)) == {"0", "1", "2"}
         eventually(lambda: states(node) == dict.fromkeys(OF_SERVER, "running"))
+        for of, to in (("running", "failed"), ("failed", "running")):
+            for each in OF_SERVER:
+                event = changes.get(PATIENCE)
+                assert event is not None
+                assert (event.path, event.data["from"], event.kind) == (each, of, to)
 
 
 def until_done(request: Callable[[], Any]) -> Any:

@@ -64,6 +64,9 @@ class TemporalClient:
     def attach(self, on_exit: Callable[[PerdureError | None], None]) -> None:
         """It never ends by itself."""
 
+    def attach_trouble(self, on_trouble: Callable[[], None]) -> None:
+        self._server.on_trouble = on_trouble
+
     def start(self) -> None:
         """Connect. Raises PerdureError that says what is wrong."""
         self.stop()

@@ -22,12 +22,14 @@ class Server:
 
     Attributes:
         trouble: why it cannot be used now; None while it answers.
+        on_trouble: called when that has come or gone.
     """
 
     def __init__(self, client_id: str, address: str, namespace: str) -> None:
         self._name = f"{client_id}: the Temporal server at {address}"
         self._namespace = namespace
         self.trouble: PerdureError | None = None
+        self.on_trouble: Callable[[], None] = lambda: None
 
     def failed(self, what: str) -> PerdureError:
         """The error that it does something, such as "does not answer"."""
@@ -60,10 +62,12 @@ class Server:
             try:
                 await self.ask(client, interval)
             except PerdureError as error:
-                if self.trouble is None:
+                came, self.trouble = self.trouble is None, error
+                if came:
                     tell(f"{error.message}; requests wait until it does")
-                self.trouble = error
+                    self.on_trouble()
             else:
-                if self.trouble is not None:
+                went, self.trouble = self.trouble is not None, None
+                if went:
                     tell(f"{self._name} answers again")
-                self.trouble = None
+                    self.on_trouble()
