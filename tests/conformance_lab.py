@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 from hosts.temporal.worker import TemporalWorker
 from runtime.config.code_fields import MODULES
 from runtime.errors import PerdureError
@@ -193,3 +195,20 @@ def conformance(
 
         node = nodes.enter_context(Node.from_path(app))
         yield Conformance(node, folder, numbers, on_temporal)
+
+
+def conformance_fixture(cases: Mapping[str, str]) -> Any:
+    """A fixture: `conformance` for all tests of a module. Its server starts when it is used."""
+
+    @pytest.fixture(scope="module")
+    def node(
+        tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+    ) -> Iterator[Conformance]:
+        def server() -> DevServer:
+            found: DevServer = request.getfixturevalue("temporal_server")
+            return found
+
+        with conformance(tmp_path_factory.mktemp("app"), cases, server) as lab:
+            yield lab
+
+    return node

@@ -56,6 +56,14 @@ def _code(kind: str, source: str, fields: dict[str, Any]) -> dict[str, Any]:
     return {"kind": kind, "source": textwrap.dedent(source), "modules": _MODULES, **fields}
 
 
+#: Ends as it is told to by its first message.
+WAITER = process("""
+    local msg = process.inbox():receive()
+    if msg:topic() == "raise" then error("it broke") end
+    return msg:payload():data()
+""")
+
+
 def write_app(
     folder: Path, entries: Mapping[str, dict[str, Any]], python: Mapping[str, str] | None = None
 ) -> Path:

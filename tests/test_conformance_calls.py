@@ -6,14 +6,12 @@ them only, or two VMs, or clocks, has tests of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
 
-from tests.conformance_lab import KINDS, Conformance, conformance
+from tests.conformance_lab import KINDS, Conformance, conformance_fixture
 from tests.process_lab import PATIENCE, eventually
-from tests.temporal_lab import DevServer
 
 FUNCS: Final[dict[str, tuple[str, Any]]] = {
     "funcs: call": (
@@ -239,17 +237,7 @@ LEAVES: Final = """
 
 SOURCES: Final = {"leaves": LEAVES} | {name: source for name, (source, _) in CASES.items()}
 
-
-@pytest.fixture(scope="module")
-def node(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Conformance]:
-    def server() -> DevServer:
-        found: DevServer = request.getfixturevalue("temporal_server")
-        return found
-
-    with conformance(tmp_path_factory.mktemp("app"), SOURCES, server) as lab:
-        yield lab
+node = conformance_fixture(SOURCES)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -7,14 +7,12 @@ them only, or two VMs, or clocks, has tests of its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
 
 from runtime.errors import Kind, PerdureError
-from tests.conformance_lab import KINDS, Conformance, conformance
-from tests.temporal_lab import DevServer
+from tests.conformance_lab import KINDS, Conformance, conformance_fixture
 
 CASES: Final[dict[str, tuple[str, Any]]] = {
     "process: identity": (
@@ -360,17 +358,7 @@ SOURCES: Final = {
     name: source for name, (source, _) in {**CASES, **FAILURES, **WATCHING, **CHILDREN}.items()
 } | {"deadlock": DEADLOCK, "linked": LINKED}
 
-
-@pytest.fixture(scope="module")
-def node(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Conformance]:
-    def server() -> DevServer:
-        found: DevServer = request.getfixturevalue("temporal_server")
-        return found
-
-    with conformance(tmp_path_factory.mktemp("app"), SOURCES, server) as lab:
-        yield lab
+node = conformance_fixture(SOURCES)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,13 +11,7 @@ from hosts.process.results import KEPT, KEPT_BYTES, KEPT_FOR, Result, Results
 from runtime.errors import Kind, PerdureError
 from supervision.node import Node
 from tests.clock import FakeClock
-from tests.process_lab import PATIENCE, process, run, running, write_app
-
-WAITER = process("""
-    local msg = process.inbox():receive()
-    if msg:topic() == "raise" then error("it broke") end
-    return msg:payload():data()
-""")
+from tests.process_lab import PATIENCE, WAITER, process, run, running, write_app
 
 
 def test_a_pid_tells_its_vm_whatever_the_numbers() -> None:

@@ -7,18 +7,12 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import Kind, PerdureError
-from tests.process_lab import PATIENCE, PLACES, failure, function, process, run, running
+from tests.process_lab import PATIENCE, PLACES, WAITER, failure, function, process, run, running
 
 QUITTER = process("""
     local outcome = ...
     if outcome == "raise" then error("it broke") end
     return outcome
-""")
-#: Ends as it is told to by its first message.
-WAITER = process("""
-    local msg = process.inbox():receive()
-    if msg:topic() == "raise" then error("it broke") end
-    return msg:payload():data()
 """)
 
 

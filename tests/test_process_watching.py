@@ -7,13 +7,7 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import Kind
-from tests.process_lab import PATIENCE, PLACES, failure, process, run, running
-
-WAITER = process("""
-    local msg = process.inbox():receive()
-    if msg:topic() == "raise" then error("it broke") end
-    return msg:payload():data()
-""")
+from tests.process_lab import PATIENCE, PLACES, WAITER, failure, process, run, running
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -1,0 +1,1 @@
+"""What Lua modules ask of the node: a file for each module."""

@@ -1,0 +1,1 @@
+"""The workflow host on a Temporal server: `connection` leads there, `worker` works."""

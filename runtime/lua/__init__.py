@@ -1,0 +1,1 @@
+"""The Lua machine: see `machine`."""

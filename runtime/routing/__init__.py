@@ -1,0 +1,1 @@
+"""Who gets what on a node: see `router`."""

@@ -1,0 +1,1 @@
+"""The Lua side of the machine; `runtime.lua.machine` lists its files as they load."""
