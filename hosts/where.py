@@ -25,6 +25,8 @@ from runtime.errors import Kind, PerdureError
 #: What every run has; times are ISO 8601 in UTC, so `started >= "2026-01-01"` works, and "" where
 #: there is none.
 FIELDS: Final = ("workflow_id", "run_id", "entry", "host", "status", "started", "ended")
+#: Those that a run's row has as they are.
+_AS_STORED: Final = frozenset({"workflow_id", "run_id", "entry", "host", "status"})
 
 _STATUSES: Final = OPEN_STATUSES | ENDED_STATUSES
 
@@ -113,16 +115,27 @@ def names(condition: Condition) -> set[str]:
 def indexed(condition: Condition) -> list[Comparison] | None:
     """Comparisons of search attributes, one of which holds for every run that the condition does;
     None where the index cannot help."""
+    return _needed(condition, lambda each: each.operator != "!=" and each.name not in FIELDS)
+
+
+def texts(condition: Condition) -> list[str] | None:
+    """Texts, one of which stands in the row of every run for which the condition holds; None where
+    that cannot be said."""
+    plan = _needed(condition, lambda each: each.operator == "=" and each.name in _AS_STORED)
+    return None if plan is None else [str(each.value) for each in plan]
+
+
+def _needed(condition: Condition, usable: Callable[[Comparison], bool]) -> list[Comparison] | None:
+    """Usable comparisons, one of which holds for every run that the condition does."""
     if isinstance(condition, Comparison):
-        usable = condition.operator != "!=" and condition.name not in FIELDS
-        return [condition] if usable else None
+        return [condition] if usable(condition) else None
     if isinstance(condition, And):
-        plans = [plan for part in condition.parts if (plan := indexed(part)) is not None]
+        plans = [plan for part in condition.parts if (plan := _needed(part, usable)) is not None]
         return min(plans, key=_cost, default=None)
     if isinstance(condition, Or):
         found: list[Comparison] = []
         for part in condition.parts:
-            plan = indexed(part)
+            plan = _needed(part, usable)
             if plan is None:
                 return None
             found += plan

@@ -11,7 +11,7 @@ LMDB itself has no checksums.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 from zlib import crc32
 
@@ -98,6 +98,13 @@ def decode_in(
         return unpackb(body, strict_map_key=False, ext_hook=extension)
     except (TypeError, ValueError) as error:
         raise _bad(database, key, f"cannot be unpacked: {error}") from error
+
+
+def has_text(texts: Iterable[str]) -> Callable[[bytes], bool]:
+    """Whether one of some texts stands in what `encode` gave, or something that looks the same."""
+    packer = Packer(unicode_errors="surrogatepass")
+    packed = [packer.pack(text) for text in texts]
+    return lambda data: any(each in data for each in packed)
 
 
 def _bad(database: Database, key: bytes, problem: str) -> BadRecordError:

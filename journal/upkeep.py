@@ -105,7 +105,7 @@ def find_run(store: Store, name: str) -> tuple[int, RunRow] | None:
     row = store.run(number) if number is not None else None
     if number is not None and row is not None:
         return number, row
-    return next((found for found in store.runs() if found[1].run_id == name), None)
+    return next((found for found in store.runs(texts=(name,)) if found[1].run_id == name), None)
 
 
 def _copy(env: Environment, folder: str, place: Callable[[str, str], None] = os.replace) -> None:

@@ -13,7 +13,7 @@ from hosts.durable.trial import Trial, Verdict
 from journal.environment import Environment
 from journal.errors import BadRecordError
 from journal.journal import MAP_SIZE
-from journal.records import RunRow
+from journal.records import OPEN_STATUSES, RunRow
 from journal.store import Store
 from runtime.clock import SystemClock
 from runtime.config.registry import Registry
@@ -80,7 +80,8 @@ def new_trial(registry: Registry) -> Trial:
 def trials(registry: Registry, store: Store) -> Iterator[Tried]:
     """Try the code of an application on each open run of a journal."""
     trial = new_trial(registry)
-    for number, row in store.runs(on_bad=lambda error: None):  # `journal verify` tells of those
+    # `journal verify` tells of rows that are hurt.
+    for number, row in store.runs(texts=OPEN_STATUSES, on_bad=lambda error: None):
         if not row.is_open:
             continue
         entry = registry.get(row.entry) if row.entry in registry else None

@@ -76,6 +76,33 @@ def test_a_run_its_id_and_the_order_of_runs(journal: Journal) -> None:
     assert next(journal.runs()) == (7, row)
 
 
+@pytest.mark.parametrize(
+    ("texts", "found"),
+    [
+        (["open"], [3 * CHUNK, *range(1, CHUNK + 1)]),
+        (["failed"], range(CHUNK + 1, 3 * CHUNK)),
+        (["u7", f"id-{CHUNK + 5}"], [7, CHUNK + 5]),
+        (["a" * 40], [3 * CHUNK]),
+        (["ope"], []),  # a part is none
+        (["\udc80"], []),
+    ],
+)
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_rows_in_which_a_text_stands(
+    journal: Journal, texts: list[str], found: list[int], newest_first: bool
+) -> None:
+    last = RunRow("a" * 40, "u", "w", "h", "completed", 1, 2, extra={"search": {"door": "open"}})
+    unit = Unit()
+    unit.put_run(3 * CHUNK, last)
+    statuses = ["open"] * CHUNK + ["failed"] * (2 * CHUNK - 1)
+    rows = [running(run, status=status) for run, status in enumerate(statuses, 1)]
+    committed(journal, *rows, unit)
+    got = [run for run, _ in journal.runs(newest_first=newest_first, texts=texts)]
+    assert got == sorted(found, reverse=newest_first)
+    limited = journal.runs(newest_first=newest_first, texts=texts, limit=2)
+    assert [run for run, _ in limited] == got[:2]
+
+
 @pytest.mark.parametrize("status", sorted(OPEN_STATUSES | ENDED_STATUSES))
 def test_a_row_says_whether_its_run_is_open(journal: Journal, status: str) -> None:
     committed(journal, running(1, status=status))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hosts.where import Comparison, indexed, parse
+from hosts.where import Comparison, indexed, parse, texts
 from journal import attributes
 from journal.attributes import Value
 from journal.errors import UnitError
@@ -97,6 +97,23 @@ def test_what_the_index_answers(text: str, names: list[str] | None) -> None:
     found = indexed(parse(text))
     told = None if found is None else [f"{each.name} {each.operator}" for each in found]
     assert told == names
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('status = "failed"', ["failed"]),
+        ('status = "failed" or entry = "app:w"', ["failed", "app:w"]),
+        ('(status = "open" or status = "suspended") and run_id = "r"', ["r"]),
+        ('entry = "app:w" and not status = "failed" and total = 5', ["app:w"]),
+        ('status != "failed"', None),
+        ('not status = "failed"', None),
+        ('started = "2026-03-01"', None),
+        ('status = "failed" or total = 5', None),
+    ],
+)
+def test_texts_that_stand_in_the_row(text: str, found: list[str] | None) -> None:
+    assert texts(parse(text)) == found
 
 
 VALUES = st.one_of(st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=300))

@@ -26,7 +26,8 @@ def unit_of(journal: Journal, imported: Imported) -> tuple[int, Unit]:
     # What follows on it is a run of the journal that it comes from, under a number of that.
     extra = {name: each for name, each in (imported.row.extra or {}).items() if name != "next"}
     row = imported.row._replace(parent=0, parent_seq=0, extra=extra or None)
-    if any(known.run_id == row.run_id for _, known in journal.runs(on_bad=lambda error: None)):
+    found = journal.runs(texts=(row.run_id,), on_bad=lambda error: None)
+    if any(known.run_id == row.run_id for _, known in found):
         raise PerdureError(Kind.ALREADY_EXISTS, f"run {row.run_id} is in this journal already")
     current = journal.run_of(row.workflow_id)
     known = journal.run(current) if current is not None else None

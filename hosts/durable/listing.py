@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
 
 from hosts.attributes import search_of
-from hosts.where import Condition, indexed
+from hosts.where import Condition, indexed, texts
 from journal.attributes import Value
 from journal.errors import BadRecordError
-from journal.records import RunRow
+from journal.records import OPEN_STATUSES, RunRow
 from journal.store import Store
 from runtime.clock import timestamp
 
@@ -42,10 +42,10 @@ def found(
 ) -> Iterator[tuple[int, RunRow]]:
     """Number and row of the runs of a host, the newest first.
 
-    The index of search attributes is asked where it can help; every other condition is a look at
-    every run.
+    The index of search attributes is asked where it can help. Every other condition is a look at
+    every run: a short one where texts, such as a status, are known to stand in the row.
     """
-    rows = _all(journal) if condition is None else _candidates(journal, condition)
+    rows = _candidates(journal, condition, open_only)
     fitting = (
         (number, row)
         for number, row in rows
@@ -56,14 +56,15 @@ def found(
     return islice(fitting, limit)
 
 
-def _all(journal: Store) -> Iterator[tuple[int, RunRow]]:
-    return journal.runs(newest_first=True, on_bad=_pass_over)
-
-
-def _candidates(journal: Store, condition: Condition) -> Iterator[tuple[int, RunRow]]:
-    plan = indexed(condition)
+def _candidates(
+    journal: Store, condition: Condition | None, open_only: bool
+) -> Iterator[tuple[int, RunRow]]:
+    plan = None if condition is None else indexed(condition)
     if plan is None:
-        return _all(journal)
+        known: Iterable[str] | None = OPEN_STATUSES if open_only else None
+        if condition is not None:
+            known = texts(condition) or known
+        return journal.runs(newest_first=True, texts=known, on_bad=_pass_over)
     find = partial(journal.found, on_bad=_pass_over)
     numbers = {run for each in plan for run in find(each.name, each.value, each.operator)}
     rows = ((number, journal.run(number)) for number in sorted(numbers, reverse=True))
