@@ -53,6 +53,10 @@ CASES: dict[str, tuple[str, list[str]]] = {
             " add path: a folder, such as data/journal"
         ],
     ),
+    "a misspelt field is not a missing one as well": (
+        "- name: j\n  kind: journal.lmdb\n  paht: ./data",
+        ['app.yaml:5: app:j: unknown field "paht"; did you mean "path"?'],
+    ),
     "a null is a missing field": (
         "- name: s\n  kind: workflow.host\n  journal:",
         ['app.yaml:3: app:s: the field "journal" is missing; add journal: id of a journal.lmdb'],
@@ -309,6 +313,15 @@ FILES: dict[str, tuple[dict[str, str], list[str]]] = {
             + ", ".join(sorted(KINDS)),
             'b.yaml:4: app:y: the field "source" is missing;'
             " add source: file:// and a path, or the source itself",
+        ],
+    ),
+    "who refers to what could not be read": (
+        {"a.yaml": HEAD + "- {name: x, kind: workflow.host, journal: app:j}\n"
+         "- {name: y, kind: library.lua, source: x, imports: {x: app:x}}\n"
+         "- {name: j:j, kind: journal.lmdb, path: ./data}"},
+        [
+            "a.yaml:4: app:y: imports.x: app:x is a workflow.host; name a library.lua",
+            'a.yaml:5: "j:j" is not a name for an entry; use letters, digits, and _ . - inside',
         ],
     ),
     "modules that shadow ours": (

@@ -22,7 +22,8 @@ _META = MapOf(Anything())
 def check(declarations: Sequence[Declaration], folder: Path, findings: Findings) -> list[Entry]:
     """The entries that are declared; those of unknown kinds are reported and left out.
 
-    An entry with a reported field is kept, so that what refers to it is not reported as well.
+    An entry with a reported field is kept, so that what refers to it is not reported as well; nor
+    is what refers to none, where entries could not be read.
     """
     first: dict[str, Declaration] = {}
     for declaration in declarations:
@@ -31,7 +32,7 @@ def check(declarations: Sequence[Declaration], folder: Path, findings: Findings)
     entries = [_entry(each, folder, findings, references) for each in first.values()]
     kinds = {each: _kind_of(declaration) for each, declaration in first.items()}
     for reference in references:
-        _follow(reference, kinds)
+        _follow(reference, kinds, findings.incomplete)
     return [entry for entry in entries if entry]
 
 
@@ -119,11 +120,13 @@ def _reject_kind(declaration: Declaration, name: str, place: Place) -> None:
         place.reject(node, f"{shown(node)} is not a kind", suggest(name, KINDS, "the kinds are {}"))
 
 
-def _follow(reference: Reference, kinds: Mapping[str, str]) -> None:
+def _follow(reference: Reference, kinds: Mapping[str, str], incomplete: bool) -> None:
     """Report a reference that leads nowhere, or to an entry of the wrong kind."""
     target, wanted, place, node = reference
     expected = " or ".join(sorted(wanted))
     kind = kinds.get(target)
+    if kind is None and incomplete:
+        return
     if kind is None:
         right = [entry_id for entry_id, kind in kinds.items() if kind in wanted]
         none = f"add an entry of kind {expected}"

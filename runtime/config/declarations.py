@@ -38,7 +38,7 @@ def read_declarations(
         documents = parse(read_text(file, findings), environ)
     except MalformedYamlError as error:
         line, message, hint = error.fault
-        findings.problems.append(Problem(str(file), line, "", message, hint))
+        findings.unread(Problem(str(file), line, "", message, hint))
         return []
     declared = []
     for document in documents:
@@ -70,20 +70,20 @@ class _FileReader:
     def _listed(self, root: dict[str, Located]) -> Iterator[Declaration]:
         for key in _unknown(root):
             hint = suggest(key, _FILE_KEYS, "a file has {}")
-            self._reject(root[key], f'unknown key "{key}"', hint)
+            self._findings.problems.append(
+                Problem(str(self._file), root[key].line, "", f'unknown key "{key}"', hint)
+            )
         namespace = self._namespace(root, root["entries"].line)
         entries = root["entries"].value
         if not isinstance(entries, (list, type(None))):
             message = f"entries: {shown(root['entries'])} is not a list"
-            self._reject(root["entries"], message, "write a list of maps with name and kind")
+            self._lose(root["entries"], message, "write a list of maps with name and kind")
             return
         for node in entries or ():
             if isinstance(node.value, dict):
                 yield from self._entry(node, namespace)
             else:
-                self._reject(
-                    node, f"{shown(node)} is not an entry", "write a map with name and kind"
-                )
+                self._lose(node, f"{shown(node)} is not an entry", "write a map with name and kind")
 
     def _single(self, root: Located) -> Iterator[Declaration]:
         # The version is that of the file; kinds of plain data keep one of their own in a list.
@@ -97,9 +97,9 @@ class _FileReader:
         name = node.value.get("name")
         body = {key: item for key, item in node.value.items() if key != "name"}
         if name is None:
-            self._reject(node, "an entry has no name", suggest("name", body, "add name:"))
+            self._lose(node, "an entry has no name", suggest("name", body, "add name:"))
         elif not isinstance(name.value, str) or not re.fullmatch(NAME, name.value):
-            self._reject(name, f"{shown(name)} is not a name for an entry", _NAME_HINT)
+            self._lose(name, f"{shown(name)} is not a name for an entry", _NAME_HINT)
         elif namespace:
             yield Declaration(EntryId(namespace, name.value), body, self._file, node.line)
 
@@ -108,9 +108,9 @@ class _FileReader:
         if node is None:
             misspelt = [key for key in _unknown(root) if key != "name"]
             hint = suggest("namespace", misspelt, "add namespace: at the top of the file")
-            self._reject(Located(None, line), "the file has entries and no namespace", hint)
+            self._lose(Located(None, line), "the file has entries and no namespace", hint)
         elif not isinstance(node.value, str) or not re.fullmatch(NAME, node.value):
-            self._reject(node, f"{shown(node)} is not a namespace", _NAME_HINT)
+            self._lose(node, f"{shown(node)} is not a namespace", _NAME_HINT)
         else:
             return node.value
         return ""
@@ -128,8 +128,8 @@ class _FileReader:
             entry = str(declared[above - 1].id) if above else ""
             self._findings.problems.append(Problem(str(self._file), line, entry, message, hint))
 
-    def _reject(self, node: Located, message: str, hint: str) -> None:
-        self._findings.problems.append(Problem(str(self._file), node.line, "", message, hint))
+    def _lose(self, node: Located, message: str, hint: str) -> None:
+        self._findings.unread(Problem(str(self._file), node.line, "", message, hint))
 
 
 def _unknown(root: Mapping[str, Located]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from runtime.config.documents import Located, located, plain
 from runtime.config.place import Place, Plain, Reference, Type, shown
-from runtime.config.problems import suggest
+from runtime.config.problems import nearest, suggest
 from runtime.errors import PerdureError
 from runtime.ids import EntryId
 
@@ -128,6 +128,7 @@ class Record:
             place.reject(node, f"{shown(node)} is not a map", f"its fields are {self._names()}")
             return None
         given: dict[str, tuple[str, Located]] = {}
+        misspelt: set[str | None] = set()
         for name, item in node.value.items():
             real = self.aliases.get(name, name)
             if name in self.ignored:
@@ -136,12 +137,13 @@ class Record:
                 known = {*self.fields, *self.aliases}
                 hint = suggest(name, known, "the fields are {}")
                 place.reject(replace(item, value=name), f'unknown field "{name}"', hint)
+                misspelt.add(nearest(name, known))
             elif real in given:
                 place.at(name).reject(item, f"it is another name of {real}", "write one of them")
             elif item.value is not None or isinstance(self.fields[real].type, Anything):
                 given[real] = (name, item)
         return {
-            name: self._field(name, each, given.get(name), node, place)
+            name: self._field(name, each, given.get(name), node, place, name in misspelt)
             for name, each in self.fields.items()
         }
 
@@ -152,11 +154,13 @@ class Record:
         given: tuple[str, Located] | None,
         node: Located,
         place: Place,
+        misspelt: bool,
     ) -> Any:
         if given:
             return spec.type.read(given[1], place.at(given[0]))
         if spec.required:
-            place.reject(node, f'the field "{name}" is missing', f"add {name}: {spec.doc}")
+            if not misspelt:
+                place.reject(node, f'the field "{name}" is missing', f"add {name}: {spec.doc}")
             return None
         if spec.default is None:
             return None

@@ -21,14 +21,14 @@ def read_text(file: Path, findings: Findings) -> str:
         content = file.read_bytes()
     except OSError as error:
         message = f"cannot be read: {error.strerror}"
-        findings.problems.append(Problem(str(file), 0, "", message, "make it readable"))
+        findings.unread(Problem(str(file), 0, "", message, "make it readable"))
         return ""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         message = f"not UTF-8 text: {error.reason}"
-        findings.problems.append(Problem(str(file), line, "", message, "save it as UTF-8"))
+        findings.unread(Problem(str(file), line, "", message, "save it as UTF-8"))
         return ""
 
 

@@ -30,10 +30,19 @@ class Problem(NamedTuple):
 
 @dataclass
 class Findings:
-    """What reading a configuration has found so far, in the order of finding."""
+    """What reading a configuration has found so far, in the order of finding.
+
+    `incomplete`: there may be entries in what could not be read.
+    """
 
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
+    incomplete: bool = False
+
+    def unread(self, problem: Problem) -> None:
+        """Add a problem that kept entries from being read."""
+        self.problems.append(problem)
+        self.incomplete = True
 
 
 class ConfigurationError(PerdureError):
