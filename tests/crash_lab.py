@@ -147,11 +147,14 @@ class NodeProcess:
         overrides: Sequence[str] = (),
     ) -> None:
         self.app = app
+        #: Seconds by which its wall clock is ahead: `advance` moves it.
+        self.ahead = wall
         self._overrides = overrides or overrides_of(app)
         self._boot(fault, wall, limit)
 
     def crash(self, fault: str | None = None, wall: float = 0) -> None:
         """`kill -9`, then boot anew."""
+        self.ahead = wall
         if not self._dead.is_set():
             self.kill()
         self._boot(fault, wall)
@@ -242,6 +245,7 @@ class NodeProcess:
         """Let time pass. That of a server cannot be moved: there it passes by itself."""
         if has_journal(self.app):
             self.do("advance", seconds=seconds)
+            self.ahead += seconds
 
     def history(self, pid: str, run: int | None = None) -> list[list[Any]]:
         records: list[list[Any]] = self.do("history", pid=pid, run=run)

@@ -13,8 +13,12 @@ from supervision.cli.temporal_dev import DevServer
 
 __all__ = ["DevServer", "dev_server", "misfits", "new_namespace", "on_server"]
 
-#: A run has problems after one failure of a step, and not after five.
-_SETTINGS = {"system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute": 1}
+_SETTINGS = {
+    # A run has problems after one failure of a step, and not after five.
+    "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute": 1,
+    # Timers and retries are up to one second late otherwise.
+    "history.timerProcessorMaxTimeShift": '"1ms"',
+}
 
 
 @contextmanager

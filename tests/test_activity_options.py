@@ -1,7 +1,13 @@
-"""What a workflow may ask of an activity: attempts, time limits, heartbeats, ids, places, ends."""
+"""What a workflow may ask of an activity: attempts, time limits, heartbeats, ids, places, ends.
+
+On both hosts, one node each, which some tests kill. Where a journal's clock is moved, a server's
+time passes by itself.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +16,8 @@ import pytest
 
 from hosts.activity_options import ONCE, activity_options
 from runtime.errors import Kind, PerdureError
-from tests.crash_lab import NodeProcess, check_journal, effects, until
+from tests.both_hosts import EMBEDDED, TEMPORAL, Host, only_on
+from tests.crash_lab import NodeProcess, effects, until
 from tests.durable_lab import HOST, durable_app
 
 WORKFLOWS = {
@@ -19,10 +26,10 @@ WORKFLOWS = {
         return funcs.new():with_options(options):call(target, name)
     """,
     "both": """
-        local options = ...
+        local options, one, two = ...
         local caller = funcs.new():with_options(options)
-        local first = caller:async("app:effect", "first")
-        local second = caller:async("app:effect", "second")
+        local first = caller:async("app:effect", one)
+        local second = caller:async("app:effect", two)
         local told = {}
         for _, future in ipairs({first, second}) do
           local got = future:response():receive()
@@ -31,14 +38,19 @@ WORKFLOWS = {
         return told
     """,
     "cancels": """
-        local target, options = ...
-        local future = funcs.new():with_options(options):async(target, "c")
+        local target, options, name = ...
+        local future = funcs.new():with_options(options):async(target, name)
         process.inbox():receive()
         local was_running = future:cancel()
         local open = not future:is_complete()
         local got = future:response():receive()
         local told = errors.is(got, "Canceled") and got:message() or got:data()
         return {was_running, open, future:is_canceled(), told}
+    """,
+    "twice": """
+        local target, options = ...
+        local caller = funcs.new():with_options(options)
+        return {caller:call(target), caller:call(target)}
     """,
 }
 FUNCTIONS = """
@@ -74,7 +86,15 @@ def ticks(name):
     while True:
         time.sleep(0.005)
 
-def knows(name):
+def persists(name):
+    from runtime.api import heartbeat
+    end = time.monotonic() + 1.2
+    while time.monotonic() < end:
+        heartbeat()
+        time.sleep(0.005)
+    return "done"
+
+def knows(name=None):
     return [ctx.get("activity.id", "none"), ctx.get("activity.key").endswith("/1")]
 
 def tidies(name):
@@ -85,21 +105,22 @@ def tidies(name):
             time.sleep(0.005)
             heartbeat()
     except PerdureError as error:
-        record("tidied", error.kind)
+        record(f"{name}-tidied", error.kind)
         while (FOLDER / "hang-tidying").exists():
             time.sleep(0.005)
         return "tidied"
 """
-TARGETS = ("fails", "beats", "hurries", "ticks", "knows", "tidies")
+TARGETS = ("fails", "beats", "hurries", "ticks", "persists", "knows", "tidies")
 ENTRIES = """
 - name: narrow
-  kind: workflow.host
-  journal: app:journal
+  kind: temporal.worker
+  client: app:journal
   task_queue: narrow
   workers: 1
   limits: {activities: 1}
   retry_policy: {initial_interval: 1ms, maximum_attempts: 3}
   lifecycle: {auto_start: true}
+- {name: one, kind: function.python, target: "functions:effect", pool: {workers: 1}}
 - name: often
   kind: function.python
   target: "functions:fails"
@@ -114,9 +135,23 @@ FAST = {"initial_interval": 1, "maximum_attempts": 5}
 FAST_CALL = {"initial_delay": 1, "max_attempts": 5}
 
 
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory, host: Host) -> Path:
+    folder = tmp_path_factory.mktemp("options") / "app"
+    return durable_app(folder, WORKFLOWS, FUNCTIONS, TARGETS, ENTRIES, host)
+
+
+@pytest.fixture(scope="module")
+def node(app: Path, host: Host) -> Iterator[NodeProcess]:
+    with NodeProcess(app) as running:
+        yield running
+    host.check(app)
+
+
 @pytest.fixture
-def app(tmp_path: Path) -> Path:
-    return durable_app(tmp_path / "app", WORKFLOWS, FUNCTIONS, TARGETS, ENTRIES)
+def limit(host: Host) -> str:
+    """One that `node.advance(11)` exceeds, or what waits for its end on a server."""
+    return "10s" if host.server is None else "1s"
 
 
 def calls(app: Path, name: str) -> list[list[Any]]:
@@ -154,18 +189,17 @@ POLICIES: list[tuple[str, str, dict[str, Any], int]] = [
 ]
 
 
-def test_how_often_an_activity_is_tried(app: Path) -> None:
-    with NodeProcess(app) as node:
-        for target, name, options, expected in POLICIES:
-            before = len(calls(app, name))
-            with pytest.raises(PerdureError):
-                node.result(node.spawn("app:call", HOST, target, options, name))
-            assert len(calls(app, name)) - before == expected, (target, options)
-        # The policy of the worker is the default.
-        before = len(calls(app, "conflict"))
+def test_how_often_an_activity_is_tried(app: Path, node: NodeProcess) -> None:
+    for target, name, options, expected in POLICIES:
+        before = len(calls(app, name))
         with pytest.raises(PerdureError):
-            node.result(node.spawn("app:call", "narrow", "app:fails", {}, "conflict"))
-        assert len(calls(app, "conflict")) - before == 3
+            node.result(node.spawn("app:call", HOST, target, options, name))
+        assert len(calls(app, name)) - before == expected, (target, options)
+    # The policy of the worker is the default.
+    before = len(calls(app, "conflict"))
+    with pytest.raises(PerdureError):
+        node.result(node.spawn("app:call", "narrow", "app:fails", {}, "conflict"))
+    assert len(calls(app, "conflict")) - before == 3
 
 
 @pytest.mark.parametrize(
@@ -186,198 +220,218 @@ def test_an_option_that_is_wrong_is_refused(options: dict[str, Any], message: st
     assert error.value.kind == Kind.INVALID
 
 
-def test_an_option_that_is_wrong_fails_the_activity(app: Path) -> None:
-    with NodeProcess(app) as node:
-        wrong = {"activity.heartbeat_timout": "1s"}
-        pid = node.spawn("app:call", HOST, "app:effect", wrong, "e")
-        with pytest.raises(PerdureError, match="heartbeat_timeout"):
-            node.result(pid)
-    assert effects(app) == []
+def test_an_option_that_is_wrong_fails_the_activity(app: Path, node: NodeProcess) -> None:
+    wrong = {"activity.heartbeat_timout": "1s"}
+    pid = node.spawn("app:call", HOST, "app:effect", wrong, "wrong")
+    with pytest.raises(PerdureError, match="heartbeat_timeout"):
+        node.result(pid)
+    assert not calls(app, "wrong")
 
 
-def test_an_activity_that_finds_no_place_in_time_is_not_tried_again(app: Path) -> None:
-    (app / "hang-first").touch()
-    with NodeProcess(app) as node:
-        pid = node.spawn(
-            "app:both", "narrow", {"activity.schedule_to_start_timeout": "10s", "retry": FAST_CALL}
-        )
-        until(partial(ran, app, "first", 1))
-        node.do("advance", seconds=11)
-        node.until_recorded(pid, "activity_timed_out")
-        (app / "hang-first").unlink()
-        assert node.result(pid) == ["first", "Timeout"]
-    assert not calls(app, "second")
+def test_an_activity_that_finds_no_place_in_time_is_not_tried_again(
+    app: Path, node: NodeProcess, limit: str
+) -> None:
+    (app / "hang-holds").touch()
+    holds = node.spawn("app:call", "narrow", "app:effect", {}, "holds")
+    until(partial(ran, app, "holds", 1))
+    options = {"activity.schedule_to_start_timeout": limit, "retry": FAST_CALL}
+    late = node.spawn("app:call", "narrow", "app:effect", options, "late")
+    node.until_recorded(late, "activity_scheduled")
+    node.advance(11)
+    with pytest.raises(PerdureError) as error:
+        node.result(late)
+    assert error.value.kind == Kind.TIMEOUT
+    (app / "hang-holds").unlink()
+    assert node.result(holds) == "holds"
+    assert not calls(app, "late")
 
 
-def test_the_wait_for_a_thread_of_its_pool_is_a_wait_to_start(tmp_path: Path) -> None:
-    entries = (
-        '\n- {name: one, kind: function.python, target: "functions:effect", pool: {workers: 1}}'
-    )
-    app = durable_app(tmp_path / "app", WORKFLOWS, entries=entries)
+@only_on(EMBEDDED, "a server's worker has taken an activity that waits for a thread")
+def test_the_wait_for_a_thread_of_its_pool_is_a_wait_to_start(app: Path, node: NodeProcess) -> None:
     (app / "hang-a").touch()
-    with NodeProcess(app) as node:
-        first = node.spawn("app:call", HOST, "app:one", {}, "a")
-        until(partial(ran, app, "a", 1))
-        limited = {"activity.schedule_to_start_timeout": "10s"}
-        late = node.spawn("app:call", HOST, "app:one", limited, "b")
-        patient = node.spawn(
-            "app:call", HOST, "app:one", {"activity.start_to_close_timeout": "10s"}, "c"
-        )
-        for pid in (late, patient):
-            node.until_recorded(pid, "activity_scheduled")
-        node.do("advance", seconds=11)
-        with pytest.raises(PerdureError, match="no worker was free") as error:
-            node.result(late)
-        assert error.value.kind == Kind.TIMEOUT
-        (app / "hang-a").unlink()
-        assert node.result(first) == "a"
-        assert node.result(patient) == "c", "start_to_close counts from the start"
-
-
-def test_activities_of_a_task_queue_take_the_places_of_its_worker(app: Path) -> None:
-    (app / "hang-first").touch()
-    with NodeProcess(app) as node:
-        pid = node.spawn("app:both", HOST, {"activity.task_queue": "narrow"})
-        until(partial(ran, app, "first", 1))
-        crowd = node.spawn("app:both", HOST, {"activity.task_queue": "orders"})
-        node.do("services")
-        assert not calls(app, "second"), "the worker has one place"
-        (app / "hang-first").unlink()
-        assert node.result(pid) == ["first", "second"]
-        node.do("terminate", pid=crowd)
-
-
-def test_a_task_queue_that_nobody_serves_is_waited_for(app: Path) -> None:
-    options = {"activity.task_queue": "nobody", "activity.schedule_to_start_timeout": "5s"}
-    with NodeProcess(app) as node:
-        pid = node.spawn("app:call", HOST, "app:effect", options, "e")
+    first = node.spawn("app:call", HOST, "app:one", {}, "a")
+    until(partial(ran, app, "a", 1))
+    limited = {"activity.schedule_to_start_timeout": "10s"}
+    late = node.spawn("app:call", HOST, "app:one", limited, "b")
+    patient = node.spawn(
+        "app:call", HOST, "app:one", {"activity.start_to_close_timeout": "10s"}, "c"
+    )
+    for pid in (late, patient):
         node.until_recorded(pid, "activity_scheduled")
-        node.do("advance", seconds=6)
-        with pytest.raises(PerdureError) as error:
-            node.result(pid)
-        assert error.value.kind == Kind.TIMEOUT
-    assert effects(app) == []
+    node.advance(11)
+    with pytest.raises(PerdureError, match="no worker was free") as error:
+        node.result(late)
+    assert error.value.kind == Kind.TIMEOUT
+    (app / "hang-a").unlink()
+    assert node.result(first) == "a"
+    assert node.result(patient) == "c", "start_to_close counts from the start"
+
+
+def test_activities_of_a_task_queue_take_the_places_of_its_worker(
+    app: Path, node: NodeProcess
+) -> None:
+    (app / "hang-first").touch()
+    options = {"activity.task_queue": "narrow"}
+    first = node.spawn("app:call", HOST, "app:effect", options, "first")
+    until(partial(ran, app, "first", 1))
+    second = node.spawn("app:call", HOST, "app:effect", options, "second")
+    other = node.spawn("app:call", HOST, "app:effect", {"activity.task_queue": "orders"}, "other")
+    for pid in (second, other):
+        node.until_recorded(pid, "activity_scheduled")
+    assert not calls(app, "second"), "the worker has one place"
+    (app / "hang-first").unlink()
+    assert [node.result(pid) for pid in (first, second)] == ["first", "second"]
+    node.do("terminate", pid=other)
+    assert not calls(app, "other"), "nobody serves that"
+
+
+def test_a_task_queue_that_nobody_serves_is_waited_for(
+    app: Path, node: NodeProcess, limit: str
+) -> None:
+    options = {"activity.task_queue": "nobody", "activity.schedule_to_start_timeout": limit}
+    pid = node.spawn("app:call", HOST, "app:effect", options, "unserved")
+    node.until_recorded(pid, "activity_scheduled")
+    node.advance(11)
+    with pytest.raises(PerdureError) as error:
+        node.result(pid)
+    assert error.value.kind == Kind.TIMEOUT
+    assert not calls(app, "unserved")
 
 
 @pytest.mark.parametrize("crash", [False, True])
 def test_a_silent_attempt_times_out_and_the_next_one_learns_how_far_it_came(
-    app: Path, crash: bool
+    app: Path, node: NodeProcess, host: Host, limit: str, crash: bool
 ) -> None:
-    options = {"activity.heartbeat_timeout": "10s", "activity.retry_policy": FAST}
-    with NodeProcess(app) as node:
-        pid = node.spawn("app:call", HOST, "app:beats", options, "b")
-        for attempt in (1, 2):
-            until(partial(ran, app, "b", attempt))
-            node.do("until_beaten", least=attempt)
-            if crash:
-                node.crash()
-            else:
-                node.do("advance", seconds=11)
-        assert node.result(pid) == 2
-        kinds = node.kinds(pid)
-        node.kill()
-    check_journal(app)
-    assert calls(app, "b") == [[0], [1], [2]]
-    assert kinds.count("activity_attempt") == 2
+    name = f"b-{crash}"
+    options = {"activity.heartbeat_timeout": limit, "activity.retry_policy": FAST}
+    pid = node.spawn("app:call", HOST, "app:beats", options, name)
+    for attempt in (1, 2):
+        until(partial(ran, app, name, attempt))
+        node.do("until_beaten", pid=pid, least=attempt)
+        if crash:
+            node.crash(wall=node.ahead)
+        else:
+            node.advance(11)
+    assert node.result(pid) == 2
+    assert calls(app, name) == [[0], [1], [2]]
+    told = [moment for moment in node.told(pid) if moment["type"] == "activity_attempt"]
+    # The history of a server has the last one.
+    expected = [2, 3] if host.server is None else [3]
+    assert [moment["data"]["attempt"] for moment in told] == expected
 
 
-def test_the_last_of_many_heartbeats_counts(app: Path) -> None:
-    with NodeProcess(app) as node:
-        options = {"activity.retry_policy": FAST}
-        assert node.result(node.spawn("app:call", HOST, "app:hurries", options, "h")) == 50
+def test_the_last_of_many_heartbeats_counts(node: NodeProcess) -> None:
+    options = {"activity.retry_policy": FAST}
+    assert node.result(node.spawn("app:call", HOST, "app:hurries", options, "h")) == 50
 
 
-def test_heartbeats_keep_an_attempt_alive(app: Path) -> None:
+@only_on(EMBEDDED, "its clock is moved")
+def test_heartbeats_keep_an_attempt_alive(app: Path, node: NodeProcess) -> None:
     options = {"activity.heartbeat_timeout": "10s"}
-    with NodeProcess(app) as node:
-        pid = node.spawn("app:call", HOST, "app:ticks", options, "t")
-        beats = node.do("until_beaten", least=1)
-        for _ in range(4):
-            node.do("advance", seconds=6)
-            # The second of them is from after the jump, whatever was under way.
-            beats = node.do("until_beaten", least=beats + 2)
-        assert node.kinds(pid)[-1] == "activity_scheduled"
-        (app / "silence").touch()
-        until(partial(ran, app, "silent", 1))  # a beat that was under way is not after the jump
-        node.do("advance", seconds=11)
-        with pytest.raises(PerdureError, match="no heartbeat for 10s"):
-            node.result(pid)
+    pid = node.spawn("app:call", HOST, "app:ticks", options, "t")
+    beats = node.do("until_beaten", pid=pid, least=1)
+    for _ in range(4):
+        node.advance(6)
+        # The second of them is from after the jump, whatever was under way.
+        beats = node.do("until_beaten", pid=pid, least=beats + 2)
+    assert node.kinds(pid)[-1] == "activity_scheduled"
+    (app / "silence").touch()
+    until(partial(ran, app, "silent", 1))  # a beat that was under way is not after the jump
+    node.advance(11)
+    with pytest.raises(PerdureError, match="no heartbeat for 10s"):
+        node.result(pid)
 
 
-def test_an_activity_has_the_id_it_was_given(app: Path) -> None:
-    with NodeProcess(app) as node:
-        pid = node.spawn("app:call", HOST, "app:knows", {"activity.id": "charge-7"}, "k")
-        assert node.result(pid) == ["charge-7", True]
-        assert node.result(node.spawn("app:call", HOST, "app:knows", {}, "k")) == ["none", True]
+@only_on(TEMPORAL, "its time passes by itself")
+def test_heartbeats_keep_an_attempt_alive_on_a_server(node: NodeProcess) -> None:
+    """Where the machine stands still for longer than that, another attempt is made."""
+    policy = {"initial_interval": 1}
+    options = {"activity.heartbeat_timeout": "500ms", "activity.retry_policy": policy}
+    assert node.result(node.spawn("app:call", HOST, "app:persists", options, "p")) == "done"
 
 
-def test_two_pending_activities_of_a_run_have_no_id_in_common(app: Path) -> None:
-    (app / "hang-first").touch()
-    with NodeProcess(app) as node:
-        pid = node.spawn("app:both", HOST, {"activity.id": "same"})
-        node.until_recorded(pid, "activity_failed")
-        (app / "hang-first").unlink()
-        assert node.result(pid) == ["first", "AlreadyExists"]
+def test_an_activity_has_the_id_and_a_key_of_its_own(app: Path, node: NodeProcess) -> None:
+    options = {"activity.id": "charge-7"}
+    assert node.result(node.spawn("app:twice", HOST, "app:knows", options)) == [
+        ["charge-7", True],
+        ["charge-7", False],
+    ]
+    assert node.result(node.spawn("app:call", HOST, "app:knows", {}, "k")) == ["none", True]
 
 
-@pytest.mark.parametrize("crash", [False, True])
+def test_two_pending_activities_of_a_run_have_no_id_in_common(app: Path, node: NodeProcess) -> None:
+    (app / "hang-has-it").touch()
+    pid = node.spawn("app:both", HOST, {"activity.id": "same"}, "has-it", "wants-it")
+    until(partial(ran, app, "has-it", 1))
+    (app / "hang-has-it").unlink()
+    assert node.result(pid) == ["has-it", "AlreadyExists"]
+    assert not calls(app, "wants-it")
+
+
+@pytest.mark.parametrize("meanwhile", ["nothing", "a crash", "a stop"])
 def test_a_cancelled_activity_that_is_waited_for_ends_when_its_function_does(
-    app: Path, crash: bool
+    app: Path, node: NodeProcess, host: Host, meanwhile: str
 ) -> None:
+    """Its node gives the server signs of life while it tidies up. An orderly stop waits for none
+    that was told to end."""
+    name = f"c-{meanwhile}"
     (app / "hang-tidying").touch()
     options = {"activity.wait_for_cancellation": True}
-    with NodeProcess(app) as node:
-        pid = node.spawn("app:cancels", HOST, "app:tidies", options)
-        until(partial(ran, app, "c", 1))
-        node.send(pid, "cancel")
-        until(partial(ran, app, "tidied", 1))
-        assert node.kinds(pid)[-1] == "activity_cancel_requested"
-        if crash:
-            node.crash()
-            assert node.result(pid) == [True, True, True, "canceled"]
-        else:
-            (app / "hang-tidying").unlink()
-            assert node.result(pid) == [True, True, False, "tidied"]
-    assert calls(app, "tidied") == [["Canceled"]]
+    pid = node.spawn("app:cancels", HOST, "app:tidies", options, name)
+    until(partial(ran, app, name, 1))
+    node.send(pid, "cancel")
+    until(partial(ran, app, f"{name}-tidied", 1))
+    assert "activity_cancel_requested" in node.kinds(pid)
+    if meanwhile == "nothing":
+        if host.server is not None:
+            time.sleep(1.5)  # the server gives up an activity without any for 1 s
+        (app / "hang-tidying").unlink()
+        assert node.result(pid) == [True, True, False, "tidied"]
+    else:
+        if meanwhile == "a stop":
+            node.stop()
+        node.crash(wall=node.ahead)
+        assert node.result(pid) == [True, True, True, "canceled"]
+    assert calls(app, f"{name}-tidied") == [["Canceled"]]
 
 
-def test_a_lua_function_that_is_waited_for_gets_a_cancel_event(app: Path) -> None:
+def test_a_lua_function_that_is_waited_for_gets_a_cancel_event(node: NodeProcess) -> None:
     options = {"temporal.activity.wait_for_cancellation": True}
-    with NodeProcess(app) as node:
-        pid = node.spawn("app:cancels", HOST, "app:listens", options)
-        node.until_recorded(pid, "activity_scheduled")
-        node.send(pid, "cancel")
-        assert node.result(pid) == [True, True, False, "heard pid.cancel"]
+    pid = node.spawn("app:cancels", HOST, "app:listens", options, "l")
+    node.until_recorded(pid, "activity_scheduled")
+    node.send(pid, "cancel")
+    assert node.result(pid) == [True, True, False, "heard pid.cancel"]
 
 
-def test_without_the_option_a_cancelled_activity_is_over_at_once(app: Path) -> None:
-    with NodeProcess(app) as node:
-        pid = node.spawn("app:cancels", HOST, "app:tidies", {})
-        until(partial(ran, app, "c", 1))
-        node.send(pid, "cancel")
-        assert node.result(pid) == [True, False, True, "canceled"]
+def test_without_the_option_a_cancelled_activity_is_over_at_once(
+    app: Path, node: NodeProcess
+) -> None:
+    pid = node.spawn("app:cancels", HOST, "app:tidies", {}, "o")
+    until(partial(ran, app, "o", 1))
+    node.send(pid, "cancel")
+    assert node.result(pid) == [True, False, True, "canceled"]
 
 
 @pytest.mark.parametrize("crash", [False, True])
 def test_schedule_to_close_counts_all_attempts_and_the_time_a_node_was_down(
-    app: Path, crash: bool
+    app: Path, node: NodeProcess, host: Host, crash: bool
 ) -> None:
-    (app / "hang-e").touch()
+    name = f"e-{crash}"
+    (app / f"hang-{name}").touch()
+    total, each = ("60s", "40s") if host.server is None else ("2500ms", "1s")
     options = {
-        "activity.schedule_to_close_timeout": "60s",
-        "activity.start_to_close_timeout": "40s",
-        "activity.retry_policy": FAST,
+        "activity.schedule_to_close_timeout": total,
+        "activity.start_to_close_timeout": each,
+        "activity.retry_policy": {"initial_interval": 1},
     }
-    with NodeProcess(app) as node:
-        pid = node.spawn("app:call", HOST, "app:effect", options, "e")
-        until(partial(ran, app, "e", 1))
-        if crash:
-            node.crash(wall=41)
-        else:
-            node.do("advance", seconds=41)
-        until(partial(ran, app, "e", 2))
-        node.do("advance", seconds=20)
-        with pytest.raises(PerdureError) as error:
-            node.result(pid)
-        assert error.value.kind == Kind.TIMEOUT
-    assert len(calls(app, "e")) == 2
+    pid = node.spawn("app:call", HOST, "app:effect", options, name)
+    until(partial(ran, app, name, 1))
+    if crash:
+        node.crash(wall=node.ahead + 41)
+    else:
+        node.advance(41)
+    until(lambda: len(calls(app, name)) > 1)
+    node.advance(20)
+    with pytest.raises(PerdureError) as error:
+        node.result(pid)
+    assert error.value.kind == Kind.TIMEOUT

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from asyncio import FIRST_COMPLETED
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from typing import Any, Final
 
@@ -41,14 +42,16 @@ def activity_of(parts: Parts, connection: TemporalClient, runs: Runs) -> Functio
         return requests.beginning(None if bundle is None else bundle.blob)
 
     async def ask_node(args: Sequence[Any]) -> Any:
-        return await beating(node.perform(args[0], parts.pid(activity.info().workflow_id or "")))
+        with beating():
+            return await node.perform(args[0], parts.pid(activity.info().workflow_id or ""))
 
     async def attributes(args: Sequence[Any]) -> Any:
         fit, refused = await connection.fitted(args[0])
         return [dict(fit), refused]
 
     async def wait(args: Sequence[Any]) -> Any:
-        return list(await beating(runs.ended(*args)))
+        with beating():
+            return list(await runs.ended(*args))
 
     async def status(args: Sequence[Any]) -> Any:
         return status_word(await runs.status(args[0]))
@@ -130,14 +133,19 @@ class Attempt:
             beaten,
             patient=patient,
         )
-        try:
-            ok, value = await beating(ended, lambda: self._details)
-            return ok, value
-        except asyncio.CancelledError:
-            cancel()
-            if patient and not activity.is_worker_shutdown():
-                return await ended
-            raise
+        with beating(lambda: self._details):
+            try:
+                return await asyncio.shield(ended)
+            except asyncio.CancelledError:
+                cancel()
+                if patient:
+                    stopping = loop.create_task(activity.wait_for_worker_shutdown())
+                    either: set[asyncio.Future[Any]] = {ended, stopping}
+                    await asyncio.wait(either, return_when=FIRST_COMPLETED)
+                    stopping.cancel()
+                    if ended.done():
+                        return ended.result()
+                raise
 
     def _keep(self, details: Any) -> None:
         self._details = (details,)
@@ -147,28 +155,33 @@ class Attempt:
         info = self._info
         return activity_context(
             encode(self._inherited) if self._inherited else None,
-            f"{info.workflow_run_id}/{info.activity_id}",
+            f"{info.workflow_run_id}/{self._how.get('seq', info.activity_id)}",
             info.attempt,
             encode(self._details[0]) if self._details else None,
             self._how.get("id"),
         )
 
 
-async def beating(work: Awaitable[Any], details: Callable[[], tuple[Any, ...]] = tuple) -> Any:
-    """Wait for something, giving signs of life meanwhile where the activity has to."""
+@contextmanager
+def beating(details: Callable[[], tuple[Any, ...]] = tuple) -> Iterator[None]:
+    """Give signs of life meanwhile, where the activity has to."""
     timeout = activity.info().heartbeat_timeout
-    task = asyncio.ensure_future(work)
-    interval = None if timeout is None else timeout.total_seconds() / _BEATS
+    if timeout is None:
+        yield
+        return
+    loop, interval = asyncio.get_running_loop(), timeout.total_seconds() / _BEATS
+    timer: asyncio.TimerHandle
+
+    def beat() -> None:
+        nonlocal timer
+        activity.heartbeat(*details())
+        timer = loop.call_later(interval, beat)
+
+    timer = loop.call_later(interval, beat)
     try:
-        while not task.done():
-            await asyncio.wait({task}, timeout=interval)
-            if not task.done():
-                activity.heartbeat(*details())
-    except asyncio.CancelledError:
-        if asyncio.iscoroutine(work):
-            task.cancel()
-        raise
-    return task.result()
+        yield
+    finally:
+        timer.cancel()
 
 
 def _is_final(info: activity.Info, error: PerdureError) -> bool:

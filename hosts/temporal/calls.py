@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from temporalio import workflow
 from temporalio.common import RawValue
 
+from hosts.temporal.failures import is_lost
 from hosts.temporal.pace import Turns
 from hosts.temporal.schedule import options_of, outcome_of, start_activity
 from runtime import commands as c
@@ -15,6 +17,9 @@ from runtime.errors import Kind, PerdureError
 
 if TYPE_CHECKING:
     from hosts.temporal.execution import Execution
+
+#: Marks that a call which was cancelled and then lost with its worker has ended as cancelled.
+_LOST: Final = "perdure.lost"
 
 
 class Calls:
@@ -25,6 +30,7 @@ class Calls:
         self._turns = Turns()
         self._tasks: dict[int, asyncio.Task[Any]] = {}
         self._ids: dict[int, str] = {}
+        self._cancelled: set[int] = set()
 
     def call(self, command: c.Call) -> None:
         """Schedule a call; it answers when it has ended."""
@@ -47,13 +53,19 @@ class Calls:
 
     def _ended(self, seq: int, task: asyncio.Task[RawValue]) -> None:
         del self._tasks[seq], self._ids[seq]
-        self._run.answer(seq, *outcome_of(task))
+        lost = not task.cancelled() and is_lost(task.exception())
+        if lost and seq in self._cancelled and workflow.patched(_LOST):
+            self._run.refuse(seq, PerdureError(Kind.CANCELED, "canceled"))
+        else:
+            self._run.answer(seq, *outcome_of(task))
+        self._cancelled.discard(seq)
         self._run.release(self._turns.ended())
 
     def cancel(self, command: c.CancelCall) -> None:
         """Cancel a call, if it is not over."""
         task = self._tasks.get(command.seq)
         if task is not None:
+            self._cancelled.add(command.seq)
             task.cancel()
         elif self._turns.drop(command.seq):
             self._run.refuse(command.seq, PerdureError(Kind.CANCELED, "canceled"))

@@ -104,6 +104,12 @@ def _lacks_namespace(failed: RPCError) -> bool:
     return any(each.Is(NamespaceNotFoundFailure.DESCRIPTOR) for each in details)
 
 
+def is_lost(failed: BaseException | None) -> bool:
+    """Whether an activity has failed because its worker gave no sign of life any more."""
+    cause = None if failed is None else failed.__cause__
+    return isinstance(cause, ServerTimeout) and cause.type == TimeoutType.HEARTBEAT
+
+
 def error_of(failed: BaseException) -> PerdureError:
     """What a failure says, as an error of ours."""
     if isinstance(failed, PerdureError):

@@ -36,7 +36,8 @@ SEED: Final = "perdure-seed"
 MACHINE: Final = "perdure-machine"
 #: Nanoseconds that a child waits before it begins: the server delays no children.
 DELAY: Final = "perdure-delay"
-#: How a function runs: a map with `heartbeat` (ns) and `patient`, as its caller set them.
+#: How a function runs: a map with `heartbeat` (ns), `patient` and `id`, as its caller set them, and
+#: with `seq`, the number of the call, where that is not the id.
 ACTIVITY: Final = "perdure-activity"
 
 Headers = Mapping[str, Payload]
@@ -68,7 +69,7 @@ def _is_activity(value: Any) -> bool:
     )
 
 
-_ACTIVITY: Final = {"heartbeat": int, "patient": bool, "id": str}
+_ACTIVITY: Final = {"heartbeat": int, "patient": bool, "id": str, "seq": int}
 _LONGEST: Final = 1 << 62
 
 #: What runs and activities are given -> whether a value is one that is written there.

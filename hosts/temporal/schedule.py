@@ -79,6 +79,7 @@ def start_activity(
             ("heartbeat", options.heartbeat),
             ("patient", options.wait_for_cancellation),
             ("id", options.id),
+            ("seq", options.id and command.seq),
         )
         if value
     }
