@@ -225,7 +225,9 @@ class TemporalWorker:
         connection = opened.connection
         query = query or f"TaskQueue = '{self._queue_on(connection)}'"
         histories = connection.opened().list_workflows(query).map_histories()
-        return connection.submit(replayed(histories, connection.namespace, opened.parts)).result()
+        with ThreadPoolExecutor(1) as executor:
+            replay = replayed(histories, connection.namespace, opened.parts)
+            return executor.submit(asyncio.run, replay).result()
 
     def _vm(self, index: int) -> RunVm:
         def make() -> Machine:
