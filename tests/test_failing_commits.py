@@ -10,9 +10,14 @@ from threading import Event, Thread
 
 import pytest
 
+from journal import faults
+from journal.unit import Unit
 from runtime.errors import Kind, PerdureError
-from tests.crash_lab import NodeProcess, check_journal, effects, until
+from supervision import Node
+from tests.crash_lab import PATIENCE, NodeProcess, check_journal, effects, until
 from tests.durable_lab import HOST, durable_app
+from tests.process_lab import NodeClock
+from tests.services import in_background
 
 WORKFLOWS = {
     "child": "return 7",
@@ -101,6 +106,51 @@ def fails():
         assert [effect.attempt for effect in effects(app)] == [1, 2, 3]
         node.stop()
     check_journal(app)
+
+
+@pytest.mark.parametrize("stopped", ["on its way to the disk", "waiting for the disk"])
+def test_a_host_that_stops_tells_the_parent_of_a_start_that_is_not_on_disk(
+    app: Path, stopped: str
+) -> None:
+    """The parent is a run of another host, which goes on."""
+    config = app / "app.yaml"
+    other = (
+        "- {name: other, kind: workflow.host, journal: app:journal, lifecycle: {auto_start: true}}"
+    )
+    config.write_text(config.read_text() + other + "\n")
+    start, disk = Event(), Event()
+
+    def wait() -> None:
+        start.wait(PATIENCE)
+
+    def held_up(error: Exception | None) -> None:
+        faults.arm("journal.commit.before:1:raise-enospc")
+        start.set()
+        disk.wait(PATIENCE)
+
+    with Node.from_path(app, clock=NodeClock()) as node:
+        parent = node.spawn("app:parent", "app:other")
+        (host,) = (each for each in node.workflow_hosts() if each.id == HOST)
+        shard = host.a_shard()
+        assert shard is not None
+        shard.post(wait)
+        node.send(parent, "go")
+        until(lambda: not shard.actor_inbox.empty())
+        sent = shard.flights.sent
+        host.journal.submit(Unit(), held_up)
+        until(lambda: shard.flights.sent > sent)
+        if stopped == "waiting for the disk":
+            disk.set()
+            until(lambda: shard.flights.settled == shard.flights.sent)
+        stopping = in_background(node.supervisor.stop_child, HOST)
+        until(shard.actor_stopped.is_set)
+        disk.set()
+        stopping.result(PATIENCE)
+        faults.arm(None)
+        with pytest.raises(PerdureError, match="app:orders was stopped") as error:
+            node.result(parent, PATIENCE)
+        assert error.value.kind == Kind.UNAVAILABLE
+        assert not node.workflows('entry = "app:child"')
 
 
 @pytest.mark.parametrize("nth", [1, 2, 3])

@@ -71,7 +71,7 @@ class Endings:
 
     def forget_lost(self, refusal: PerdureError) -> None:
         """Runs were lost before they were on disk: who waits for the end of one hears of that."""
-        for run in [run for run in self._outcomes if not self._is_on_disk(run)]:
+        for run in [run for run in self._outcomes if not self.is_on_disk(run)]:
             self.unwritten(run, refusal)
 
     def unwritten(self, run: int, refusal: PerdureError) -> None:
@@ -80,7 +80,8 @@ class Endings:
         for reply in self._outcomes.pop(run, ()):
             self._shard.parts.router.refuse(reply, refusal)
 
-    def _is_on_disk(self, run: int) -> bool:
+    def is_on_disk(self, run: int) -> bool:
+        """Whether the start of a run is."""
         try:
             return self._shard.journal.run(run) is not None
         except JournalError:  # it cannot be read: what is there will be seen when it can

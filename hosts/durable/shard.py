@@ -223,6 +223,7 @@ class Shard(VmWorker):
                 else:
                     router.refuse(reply, stopped)
         self.endings.refuse(stopped)
+        self.starts.refuse(stopped)
 
     def touch(self, execution: Execution, record: Record, ack: ReplyTo | None = None) -> None:
         """Give a run an input, if it still expects it; `ack` hears true once it is on disk."""

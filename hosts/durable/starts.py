@@ -40,7 +40,8 @@ class Starts:
         self._shard = shard
         #: Idempotency keys of runs that are on their way to the disk -> workflow id.
         self.keys: dict[str, str] = {}
-        #: Runs on their way to the disk whose start only their parent waits for, and the request.
+        #: Runs on their way to the disk, or lost there until they are made anew, whose start only
+        #: their parent waits for, and the request.
         self._asked: dict[int, Asked] = {}
 
     def start_run(self, request: SpawnRequest, workflow_id: str, options: StartOptions) -> None:
@@ -129,10 +130,16 @@ class Starts:
     def lost(self) -> None:
         """What was on its way to the disk is not there; a parent asks but once."""
         self.keys.clear()
-        asked, self._asked = self._asked, {}
-        for each in asked.values():
-            again = partial(self._shard.post, partial(self._again, each))
+        for run in self._asked:
+            again = partial(self._shard.post, partial(self._again, run))
             self._shard.deadlines.after(_AGAIN_NS, again)
+
+    def refuse(self, error: PerdureError) -> None:
+        """Nothing more is written: parents of runs that are not on disk hear so."""
+        asked, self._asked = self._asked, {}
+        for run, each in asked.items():
+            if not self._shard.endings.is_on_disk(run):
+                self._shard.parts.router.refuse_spawn(each.request, error)
 
     def unwritten(self, execution: Execution, refusal: PerdureError) -> None:
         """A run cannot be written, and will not be: who waits for it hears that."""
@@ -144,10 +151,13 @@ class Starts:
         if asked is not None:
             self._shard.parts.router.refuse_spawn(asked.request, refusal)
 
-    def _again(self, asked: Asked) -> None:
+    def _again(self, run: int) -> None:
         """Make a start anew that was lost, if the run that asked for it still waits."""
-        _, run, seq = asked.parent
-        if any(each.seq == seq for each in self._shard.journal.outbox_of(run)):
+        asked = self._asked.pop(run, None)
+        if asked is None:
+            return
+        _, parent, seq = asked.parent
+        if any(each.seq == seq for each in self._shard.journal.outbox_of(parent)):
             request = asked.request
             outcome = request.start.get("outcome")
             handle = self.start_run
