@@ -22,6 +22,7 @@ from benchmarks.sequential import SEQUENTIAL
 from benchmarks.signals import SIGNALS
 from benchmarks.supervision import MANY, RESTARTS
 from benchmarks.temporal_host import TEMPORAL_HOST
+from benchmarks.temporal_steps import TEMPORAL_STEPS
 from benchmarks.workflows import EMPTY, ROUND_TRIPS, SIGNALED
 
 ALL: Final[dict[str, Benchmark]] = {
@@ -49,6 +50,7 @@ ALL: Final[dict[str, Benchmark]] = {
         BOOT,
         RESTARTS,
         MANY,
+        TEMPORAL_STEPS,
         *([TEMPORAL_HOST] if TEMPORAL.present() else []),
     )
 }
