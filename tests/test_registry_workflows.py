@@ -44,6 +44,10 @@ def state(node: Node, workflow_id: str) -> str:
     return host_of(node, workflow_id)[0].run(workflow_id)[1].status
 
 
+def problem(node: Node, workflow_id: str) -> Any:
+    return (host_of(node, workflow_id)[0].run(workflow_id)[1].extra or {}).get("problem")
+
+
 TALKS = """
     local inbox = process.inbox()
     local said = {inbox:receive():topic()}
@@ -134,16 +138,37 @@ def test_a_library_is_code_of_its_runs_too(tmp_path: Path) -> None:
 
 def test_a_parked_run_goes_on_when_code_that_does_better_is_applied(tmp_path: Path) -> None:
     source = "process.inbox():receive() %s return 'done'"
+    bad = source % "error('bug')"
     entries = {
         **HOSTS,
-        "w": workflow(source % "error('bug')", versioning="latest", on_error="suspend"),
+        "pinned": workflow(bad, on_error="suspend"),
+        "latest": workflow(bad, versioning="latest", on_error="suspend"),
     }
     with running(tmp_path, entries) as node:
+        parked = [start(node, name, f"{name} parked") for name in ("pinned", "latest")]
+        other = [start(node, name, f"{name} not parked yet") for name in ("pinned", "latest")]
+        for pid in parked:
+            node.send(pid, "go")
+        eventually(lambda: len(node.workflows('status = "suspended"')) == 2)
+        deploy(node, pinned=source % "", latest=source % "")
+        for pid in other:
+            node.send(pid, "go")
+        assert [node.result(pid, PATIENCE) for pid in parked + other] == ["done"] * 4
+
+
+def test_a_run_whose_code_and_that_of_now_fail_stays_parked(tmp_path: Path) -> None:
+    source = "process.inbox():receive() %s return process.inbox():receive():topic()"
+    entries = {**HOSTS, "w": workflow(source % "error('bug')", on_error="suspend")}
+    with running(tmp_path, entries) as node:
         pid = start(node, "w", "w")
+        deploy(node, w="funcs.call('app:none')" + source % "")  # does not fit
         node.send(pid, "go")
-        eventually(lambda: state(node, "w") == "suspended")
+        node.send(pid, "on")
+        eventually(lambda: "bug" in str(problem(node, "w")))
+        deploy(node, w=source % "error('another')")
+        eventually(lambda: "another" in str(problem(node, "w")))
         deploy(node, w=source % "")
-        assert node.result(pid, PATIENCE) == "done"
+        assert node.result(pid, PATIENCE) == "on"
 
 
 def test_code_that_does_not_fit_parks_the_run_and_a_rollback_lets_it_go_on(tmp_path: Path) -> None:

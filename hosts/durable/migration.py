@@ -7,7 +7,9 @@ cannot go on with the code it has.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hosts import sources
@@ -17,6 +19,7 @@ from hosts.durable.execution import Execution
 from hosts.durable.flights import Flight
 from hosts.durable.history import Mismatch
 from hosts.durable.records import Record
+from journal.errors import BadRecordError
 from journal.records import RunRow
 from journal.unit import Unit
 from runtime import inputs
@@ -27,6 +30,8 @@ from runtime.lua.machine import OutOfMemoryError
 
 if TYPE_CHECKING:
     from hosts.durable.shard import Shard
+
+logger = logging.getLogger(__name__)
 
 
 class Migration:
@@ -73,18 +78,49 @@ class Migration:
 
     def rescued(self, run: int, row: RunRow) -> Execution | None:
         """A parked run on the deployed code, if that is other code than its own, and fits."""
-        code = self._shard.code
-        bundle = code.bundle(row.entry)
-        first = next(self._shard.runs.recorded(run), None)
-        if bundle is None or first is None or code.is_latest(row.entry):
-            return None
-        if source_of(row, first[1]) == bundle.digest:
+        bundle = self._other_code(run, row)
+        if bundle is None:
             return None
         execution, mismatch = self._try(run, row)
         if mismatch is not None:
             return None
         self._adopt(execution, bundle)
         return execution
+
+    def after_parking(self, run: int) -> Callable[[], object]:
+        """What to do once a run is parked on disk: code that fits may be deployed already."""
+        return partial(self._shard.post, partial(self._rescue, run))
+
+    def _rescue(self, run: int) -> None:
+        runs = self._shard.runs
+        execution = runs.find_run(run)
+        if execution is None or not execution.suspended:
+            return
+        if self._other_code(run, execution.row) is None:
+            return
+
+        def on_deployed_code(run: int, row: RunRow) -> Execution:
+            parked = runs.at_rest(run, row)
+            try:
+                if (rescued := self.rescued(run, row)) is not None:
+                    return rescued
+            except OutOfMemoryError as error:
+                self._shard.losses.vm(error)
+            except BadRecordError as error:
+                logger.error("%s stays parked: %s", parked.pid, error)
+            runs.keep(parked)
+            return parked
+
+        runs.rebuild(execution, on_deployed_code)
+
+    def _other_code(self, run: int, row: RunRow) -> sources.Bundle | None:
+        """The deployed code of a run that is pinned to other code."""
+        code = self._shard.code
+        bundle = code.bundle(row.entry)
+        first = next(self._shard.runs.recorded(run), None)
+        if bundle is None or first is None or code.is_latest(row.entry):
+            return None
+        return None if source_of(row, first[1]) == bundle.digest else bundle
 
     def _try(self, run: int, row: RunRow) -> tuple[Execution, Mismatch | None]:
         """The run as the deployed code has it; where that does not fit, its slot is gone again."""

@@ -134,10 +134,12 @@ class Runs:
             self.keep(execution)
             problem = f"its replay fills the VM ({error}): raise limits.memory"
         if problem is not None:
+            # One that was parked before was tried on the deployed code just now.
+            effects = [] if execution.suspended else [self._shard.migration.after_parking(run)]
             unit = Unit()
             self.park(execution, problem, unit)
             unit.put_run(run, execution.row)
-            self._shard.submit(unit, Flight(run))
+            self._shard.submit(unit, Flight(run, effects=effects))
             return execution
         if execution.suspended:
             self._go_on(execution)

@@ -287,6 +287,7 @@ class Shard(VmWorker):
             if problem is not None:
                 # The step is as if it had not been: code that does better gets the same inputs.
                 self.runs.park(execution, problem, unit)
+                execution.effects.append(self.migration.after_parking(run))
         effects = execution.effects
         if starting:
             self.beginnings.index(execution, unit)
