@@ -1,14 +1,21 @@
-"""What was acknowledged to a run that did not read it goes to the run that follows, in the same
-transaction: a retry, or the next of its schedule."""
+"""What was acknowledged to a run that did not read it goes to the run that follows: a retry, the
+next of its schedule, one that goes on as new. On both hosts; what a crash at one point of a journal
+does to it, and time that only a journal can be told to pass, is the last part."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.crash_lab import NodeProcess, check_journal, effects_by_key, survive, until
+from supervision.control import workflows
+from supervision.node import Node
+from tests import both_hosts
+from tests.both_hosts import Host, until_runs, until_told
+from tests.crash_lab import PATIENCE, NodeProcess, check_journal, effects_by_key, survive, until
 from tests.durable_lab import HOST, durable_app
 
 WORKFLOWS = {
@@ -23,13 +30,15 @@ WORKFLOWS = {
         local heard = msg:topic() .. ":" .. tostring(msg:payload():data())
         assert(funcs.call("app:effect", heard, attempt))
         if attempt < attempts then error("not yet") end
-        return heard
+        return {heard, msg:from()}
     """,
     "ticks": """
         local go = process.listen("go")
-        go:receive()
+        local how = go:receive()
         local inbox = process.inbox()
-        return inbox:receive():payload():data()
+        local n = inbox:receive():payload():data()
+        if how == "fail" then error(n) end
+        return n
     """,
     "oversleeps": """
         local inbox = process.inbox()
@@ -53,33 +62,161 @@ WORKFLOWS = {
         local third = channel.select({inbox:case_receive(), default = true})
         return {first, second, third.default or third.value:topic()}
     """,
+    # Its first run ends while something that it has asked for is under way.
+    "hurries": """
+        local how = ...
+        local listens = {inbox = process.inbox(), events = process.events()}
+        if how and workflow.info().attempt == 1 then
+          local named = process.with_options({["workflow.id"] = "child that " .. how})
+          named:spawn("app:child", "app:orders")
+          local asked = channel.new(1)
+          coroutine.spawn(function() asked:send(true) process.exec("app:gate", "app:processes") end)
+          asked:receive()
+          if how == "fails" then error("not yet") end
+          process.upgrade()
+        end
+        local heard = {}
+        for i = 1, how and 2 or 4 do
+          local got = channel.select{listens.inbox:case_receive(), listens.events:case_receive()}
+          local is_event = got.channel == listens.events
+          heard[i] = is_event and got.value.kind or got.value:payload():data()
+        end
+        table.sort(heard)
+        return heard
+    """,
+    "says": 'process.send(..., "more", math.huge) return process.pid()',
+    "child": "process.inbox():receive()",
+    "lengths": """
+        local n, attempt, inbox = ..., workflow.info().attempt, process.inbox()
+        if attempt == 1 then process.listen("go"):receive() error("not yet") end
+        for i = 1, n do
+          if #inbox:receive():payload():data() ~= 900000 then return "another one" end
+        end
+        return n
+    """,
 }
+ENTRIES = """
+- name: gate
+  kind: process.lua
+  source: process.inbox():receive()
+"""
 PID = "{app:orders|w}"
 POLICY = {"initial_interval": 1}
+start = partial(both_hosts.start, worker=HOST)
+
+
+@pytest.fixture(scope="module")
+def node(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    app = durable_app(tmp_path_factory.mktemp("app"), WORKFLOWS, entries=ENTRIES)
+    with host.node(app) as running:
+        yield running
+
+
+def ends(node: Node, pid: str) -> list[Any]:
+    """What the runs of a workflow have returned, or failed with, the oldest first."""
+    runs = node.workflows(f'workflow_id = "{pid[1:-1].partition("|")[2]}"', limit=0)
+    last = [workflows.history(node, pid, row["run_id"])[-1]["data"] for row in reversed(runs)]
+    return [each.get("result", each.get("error")) for each in last]
+
+
+def test_a_retry_hears_what_the_attempt_before_had_not_read(node: Node) -> None:
+    pid = start(node, "hears_one", 4, retry_policy=POLICY)
+    for n, topic in enumerate(["log", "other", "log"]):
+        node.send(pid, topic, n, key=str(n))
+    sender = both_hosts.run(node, "says", pid, worker=HOST)
+    node.send(pid, "go")
+    assert node.result(pid, PATIENCE) == ["more:inf", sender]
+
+
+def test_a_retry_knows_the_keys_of_the_attempt_before(node: Node) -> None:
+    pid = start(node, "hears_one", 2, id="keys", retry_policy={"initial_interval": "1s"})
+    node.send(pid, "log", "once", key="once")
+    node.send(pid, "go", key="go")
+    until_runs(node, "keys", "failed", "open")
+    node.send(pid, "log", "once", key="once")
+    node.send(pid, "log", "twice", key="twice")
+    assert node.result(pid, PATIENCE) == ["log:twice", ""]
+
+
+def test_the_next_of_a_schedule_hears_what_the_one_before_had_not_read(node: Node) -> None:
+    pid = start(node, "ticks", id="ticks", cron_schedule="@every 1s")
+    for n in range(3):
+        node.send(pid, "n", n)
+    ended = []
+    for how, status in [("end", "completed"), ("fail", "failed"), ("end", "completed")]:
+        node.send(pid, "go", how)
+        ended.append(status)
+        until_runs(node, "ticks", *ended, "open")
+    first, second, third, _ = ends(node, pid)
+    assert (first, "1" in str(second), third) == (0, True, 2)
+    node.terminate(pid)
+
+
+def test_what_a_run_was_started_with_comes_once_with_each_attempt(node: Node) -> None:
+    assert both_hosts.run(node, "starter", worker=HOST) == ["one", "two", True]
+
+
+@pytest.mark.parametrize("how", ["fails", "goes on"])
+def test_what_comes_behind_the_last_step_goes_to_the_run_that_follows(
+    node: Node, host: Host, how: str
+) -> None:
+    """A run on a server ends when what it has asked for is answered."""
+    pid = start(node, "hurries", how, id=how, retry_policy=POLICY)
+    if host.server:
+        until(node.processes)
+    for n in ("one", "two"):
+        node.send(pid, "n", n)
+    expected = ["one", "two"]
+    if how == "goes on":
+        child = pid.replace(how, f"child that {how}")
+        node.send(child, "end")
+        until_told(node, pid, "child_ended" if host.server else "event")
+        node.cancel(pid, "enough")
+        expected = ["one", "pid.cancel", "pid.exit", "two"]
+    for gate in node.processes():
+        node.send(gate["pid"], "end")
+    assert node.result(pid, PATIENCE) == expected
+    until(lambda: not node.processes())
+
+
+def test_more_than_a_server_takes_is_told_in_the_log(
+    node: Node, host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    pid = start(node, "lengths", 2 if host.server else 3, id="lengths", retry_policy=POLICY)
+    for _ in range(3):
+        node.send(pid, "text", "x" * 900_000)
+    node.send(pid, "go")
+    assert node.result(pid, PATIENCE) == (2 if host.server else 3)
+    run_id = node.workflows('workflow_id = "lengths"', limit=0)[-1]["run_id"]
+    told = [each for each in caplog.messages if run_id in each]
+    assert [
+        "not read 3 messages and events; the next run gets the first 2" in each for each in told
+    ] == ([True] if host.server else [])
+
+
+# On a journal ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def app(tmp_path: Path) -> Path:
-    return durable_app(tmp_path / "app", WORKFLOWS)
+    return durable_app(tmp_path / "app", WORKFLOWS, entries=ENTRIES)
 
 
-def start(node: NodeProcess, entry: str, *args: Any, **options: Any) -> str:
-    given = {"workflow.id": "w", **{f"workflow.{name}": each for name, each in options.items()}}
-    return node.spawn(f"app:{entry}", HOST, *args, options=given, key="start")
+def start_there(node: NodeProcess, entry: str, *args: Any, **options: Any) -> str:
+    return both_hosts.start(node, entry, *args, key="start", worker=HOST, id="w", **options)
 
 
 @pytest.mark.parametrize(
     "faults",
     [
-        [],
         ["journal.commit.before:6", "journal.commit.before:2", "journal.commit.before:2"],
         ["journal.commit.after:6", "journal.commit.after:2", "journal.commit.after:1"],
         ["host.chain.before:1", "host.chain.before:1", "host.effect.before:1"],
     ],
 )
-def test_a_retry_hears_what_the_attempt_before_had_not_read(app: Path, faults: list[str]) -> None:
+def test_a_retry_hears_it_through_crashes(app: Path, faults: list[str]) -> None:
     def script(node: NodeProcess) -> Any:
-        start(node, "hears_one", 4, retry_policy=POLICY)
+        start_there(node, "hears_one", 4, retry_policy=POLICY)
         for n, topic in enumerate(["log", "other", "log", "more"]):
             node.send(PID, topic, n, key=str(n))
         node.send(PID, "go", key="go")
@@ -87,25 +224,19 @@ def test_a_retry_hears_what_the_attempt_before_had_not_read(app: Path, faults: l
 
     result, deaths = survive(app, script, *faults)
     assert deaths == len(faults)
-    assert result == "more:3"
+    assert result == ["more:3", ""]
     assert effects_by_key(app) == [
         ("log:0", [1]), ("log:2", [2]), ("other:1", [3]), ("more:3", [4])
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("crash", [False, True])
-def test_the_next_of_a_schedule_hears_what_the_one_before_had_not_read(
-    app: Path, crash: bool
-) -> None:
+def test_the_next_of_a_schedule_hears_it_through_crashes(app: Path) -> None:
     with NodeProcess(app) as node:
-        start(node, "ticks", cron_schedule="0 * * * *")
+        start_there(node, "ticks", cron_schedule="0 * * * *")
         for n in range(3):
             node.send(PID, "n", n)
         for hours in range(1, 4):
-            if crash:
-                node.crash(wall=3600 * hours)
-            else:
-                node.do("advance", seconds=3600)
+            node.crash(wall=3600 * hours)
             node.send(PID, "go")
             until(lambda hours=hours: len(node.do("runs")) == hours + 1)  # type: ignore[misc]
         ends = [node.history(PID, row["run"])[-1] for row in node.do("runs")[:3]]
@@ -115,20 +246,14 @@ def test_the_next_of_a_schedule_hears_what_the_one_before_had_not_read(
 
 
 def test_a_retry_of_a_run_that_took_too_long_hears_it_too(app: Path) -> None:
+    """On a server nobody steps a run that takes too long, to ask it for what it has not read."""
     with NodeProcess(app) as node:
-        start(node, "oversleeps", retry_policy=POLICY, run_timeout="1h")
+        start_there(node, "oversleeps", retry_policy=POLICY, run_timeout="1h")
         for n in range(2):
             node.send(PID, "n", n)
         node.do("advance", seconds=3601)
         node.until_recorded(PID, "step")
         node.send(PID, "n", 2)
         assert node.result(PID) == [0, 1, 2]
-        node.stop()
-    check_journal(app)
-
-
-def test_what_a_run_was_started_with_comes_once_with_each_attempt(app: Path) -> None:
-    with NodeProcess(app) as node:
-        assert node.result(node.spawn("app:starter", HOST)) == ["one", "two", True]
         node.stop()
     check_journal(app)

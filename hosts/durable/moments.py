@@ -102,7 +102,7 @@ def _started(started: Fields) -> Fields:
     data = {name: started[name] for name in ("entry", "parent", "machine")}
     data["args"] = _decoded(started["args"])
     data["context"] = _decoded(started.get("context"))
-    data["messages"] = [[topic, _decoded(args)] for topic, args in started.get("messages", ())]
+    data["messages"] = [[topic, _decoded(args)] for topic, args, *_ in started.get("messages", ())]
     data["source"] = started["source"].hex()
     if "memo" in started:
         data["memo"] = _decoded(started["memo"])

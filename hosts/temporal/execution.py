@@ -21,7 +21,7 @@ from temporalio.common import RawValue
 
 from hosts import effects
 from hosts.temporal import headers as h
-from hosts.temporal import requests
+from hosts.temporal import requests, unread
 from hosts.temporal.asking import Asking
 from hosts.temporal.attributes import Attributes
 from hosts.temporal.beginning import Beginning
@@ -60,15 +60,16 @@ class Execution:
             self.given = h.given(self.info.headers)
         except PerdureError as error:
             self._strange = error
+        left = unread.left_to(self.pid, self.info.continued_run_id, self.given.get(h.UNREAD))
+        self._inputs: list[Input] = left.items
+        self.keys: list[str] = left.keys or self.given.get(h.KEYS, [])
         self._rebuilding = Rebuilding(self.info)
         self.seed = b""
         self.vm = parts.vms.of(self.info.run_id)
-        self._inputs: list[Input] = []
         self._awake: asyncio.Future[None] | None = None
         self._cancelled = False
         self._canceller = ""
         self._cancels: list[Input] = []
-        self.keys: list[str] = self.given.get(h.KEYS, [])
         self._end: c.Ended | c.Upgrade | None = None
         self._timers: dict[int, asyncio.TimerHandle] = {}
         #: Tasks whose end the end of the run waits for.
@@ -104,10 +105,10 @@ class Execution:
         self._inputs.append(item)
         self._rouse()
 
-    def late_messages(self) -> list[tuple[str, bytes, str]]:
-        """Topic, arguments, sender of what came behind the last step, while the run waited for the
-        server."""
-        return [(item[2], item[4], item[3]) for item in self._inputs if item[0] == "message"]
+    @property
+    def late(self) -> Sequence[Input]:
+        """What has come since the last step."""
+        return self._inputs
 
     def answer(self, seq: int, ok: bool, value: bytes) -> None:
         """The answer to a request of the run."""
@@ -163,7 +164,7 @@ class Execution:
             await self._wait(lambda: not self._pending)
         finally:
             self.vm.end(self.pid, self.info.run_id)
-        return outcome(self, self._end)
+        return await outcome(self, self._end)
 
     async def _wait(self, ready: Callable[[], bool]) -> None:
         """Come back when something is there; a request to end the run is an input."""

@@ -60,11 +60,12 @@ _STATUSES: Final = {
 }
 
 
-def failure(error: PerdureError, *, final: bool = False) -> ApplicationError:
+def failure(error: PerdureError, *, final: bool = False, left: bytes = b"") -> ApplicationError:
     """An error on its way out.
 
     Args:
         final: it is not to be tried again, whatever the policy says.
+        left: a third detail, which is no part of the error: what its run leaves to the next.
     """
     rest = {
         "message": error.message if error.kind == Kind.CANCELED else "",
@@ -76,6 +77,7 @@ def failure(error: PerdureError, *, final: bool = False) -> ApplicationError:
         error.message,
         error.details,
         {_OURS: {name: value for name, value in rest.items() if value not in (None, "")}},
+        *([left] if left else ()),
         type=error.kind or _UNKNOWN,
         non_retryable=final or error.retryable is False,
         # Whoever called hears of it, so the SDK need not log it as well.
@@ -156,7 +158,7 @@ def error_of_details(details: Sequence[Any]) -> PerdureError:
 
 def _ours(details: Sequence[Any]) -> dict[str, Any] | None:
     """What marks details as ours; None where they are foreign."""
-    rest: Any = details[1] if len(details) == 2 else None
+    rest: Any = details[1] if len(details) in (2, 3) else None
     return (rest[_OURS] or {}) if isinstance(rest, dict) and _OURS in rest else None
 
 

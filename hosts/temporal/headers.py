@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn
 from temporalio import client, worker, workflow
 from temporalio.api.common.v1 import Payload
 
+from hosts.temporal import unread
 from hosts.temporal.payloads import payload_of, value_of
 from runtime.errors import Kind, PerdureError
 
@@ -26,6 +27,8 @@ KEY: Final = "perdure-key"
 KEYS: Final = "perdure-keys"
 #: Messages that a run begins with: a list of topic, arguments and sender.
 MESSAGES: Final = "perdure-messages"
+#: What the run before has not read.
+UNREAD: Final = "perdure-unread"
 #: Children that a run takes over from the one that it goes on for: workflow id and run id of each.
 CHILDREN: Final = "perdure-children"
 #: The source that a run is pinned to, compressed.
@@ -78,6 +81,7 @@ _GIVEN: Final[Mapping[str, Callable[[Any], bool]]] = {
     PARENT: lambda value: isinstance(value, str),
     KEYS: _is_texts,
     MESSAGES: _is_messages,
+    UNREAD: lambda value: unread.read(value) is not None,
     CHILDREN: lambda value: (
         isinstance(value, list) and all(_is_texts(each) and len(each) == 2 for each in value)
     ),

@@ -71,6 +71,11 @@ class Pace:
             self._used += size
         return True
 
+    def has_room(self, size: int) -> bool:
+        """Whether so many bytes still go into this request."""
+        self.add(0)
+        return self._used + size <= ROOM
+
     def add(self, size: int) -> None:
         """Something else goes along, of so many bytes."""
         task = workflow.info().get_current_history_length()
