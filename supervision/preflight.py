@@ -16,7 +16,7 @@ from hosts.modules import metrics
 from runtime.clock import SystemClock
 from runtime.config.problems import Problem, suggest
 from runtime.config.registry import Entry, Registry
-from runtime.config.temporal_kinds import lacking
+from runtime.config.temporal_kinds import lacking, lacking_credential
 from runtime.errors import PerdureError
 from runtime.lua.machine import Machine
 
@@ -49,6 +49,7 @@ def preflight(
     problems = [*_lua_problems(registry, touched)]
     problems += _missing_libraries(registry)
     problems += _lacking_options(registry)
+    problems += _lacking_credentials(registry)
     problems += _shared_journals(registry)
     problems += _shared_names(registry)
     functions: dict[str, PythonFunction] = {}
@@ -133,6 +134,17 @@ def _lacking_options(registry: Registry) -> Iterator[Problem]:
             name, other = lacks
             text = f"worker_options.{name}: it has no effect without {other}"
             yield _problem(entry, text, f"set worker_options.{other}, too, or leave it out")
+
+
+def _lacking_credentials(registry: Registry) -> Iterator[Problem]:
+    """Clients of a Temporal server that have not what their kind of authentication needs."""
+    for entry in registry.of_kind("temporal.client"):
+        auth = entry.data["auth"]
+        names = lacking_credential(auth)
+        if names:
+            fields = " or ".join(f"auth.{name}" for name in names)
+            text = f"auth.type {auth['type']} needs {fields}"
+            yield _problem(entry, text, "set one of them, or leave auth out")
 
 
 def _shared_journals(registry: Registry) -> list[Problem]:

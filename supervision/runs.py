@@ -45,6 +45,8 @@ def found(
         where: a condition, as `status = "open" and customer = "c-7"`; see hosts.where.
         on_problem: told of each host that cannot tell, or raises.
     """
+    if limit < 0:
+        raise PerdureError(Kind.INVALID, f"limit {limit}: write a number of runs, or 0 for all")
     condition = parse(where) if where else None
     told = []
     for reports in all_reports(node):

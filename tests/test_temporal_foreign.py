@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import uuid
 import zlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 import pytest
+from temporalio import activity
 from temporalio.api.common.v1 import Payload, WorkflowExecution
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
+from temporalio.worker import Worker
 
 from hosts.temporal import headers as h
 from hosts.temporal.payloads import payload_of
@@ -27,7 +29,10 @@ T = TypeVar("T")
 
 ENTRIES: Final[dict[str, dict[str, Any]]] = {
     "journal": {"kind": "journal.lmdb", "path": "j"},
-    "worker": {"kind": "temporal.worker", "client": "app:journal", "workers": 1},
+    "worker": {
+        "kind": "temporal.worker", "client": "app:journal", "workers": 1,
+        "heartbeat_timeout": "500ms",
+    },
     "echo": lua("workflow", "return ..."),
     "collects": lua("workflow", """
         local got, inbox = {}, process.inbox()
@@ -49,7 +54,24 @@ ENTRIES: Final[dict[str, dict[str, Any]]] = {
         return {e:kind(), e:message()}
     """),
     "same": {"kind": "function.lua", "source": "return ..."},
+    "elsewhere": lua("workflow", """
+        local id, policy = ...
+        local given = {["activity.task_queue"] = "elsewhere", ["activity.retry_policy"] = policy}
+        local value, e = funcs.new():with_options(given):call(id)
+        return value or {e:kind(), e:message()}
+    """),
 }  # fmt: skip
+
+
+@activity.defn(name="other:takes_long")
+async def takes_long() -> str:
+    await asyncio.sleep(1)  # and gives no sign of life
+    return "done"
+
+
+@activity.defn(name="other:fails")
+async def fails() -> None:
+    raise ValueError(f"attempt {activity.info().attempt}")
 
 
 class Site(NamedTuple):
@@ -238,3 +260,26 @@ def test_a_run_that_is_reset_draws_what_it_has_drawn(site: Site) -> None:
         return await client.get_workflow_handle(workflow_id).result()
 
     assert site.ask(reset) is True
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (("other:takes_long",), "done"),
+        (("other:fails",), ["Internal", "ValueError: attempt 1"]),
+        (("other:fails", {"initial_interval": 1, "maximum_attempts": 2}), [
+            "Internal", "ValueError: attempt 2",
+        ]),
+    ],
+)  # fmt: skip
+def test_activities_of_another_worker_have_one_attempt_and_may_be_silent(
+    site: Site, args: Sequence[Any], expected: Any
+) -> None:
+    async def call(client: Client) -> Any:
+        queue = site.queue.replace("app:worker", "elsewhere")
+        async with Worker(client, task_queue=queue, activities=[takes_long, fails]):
+            return await client.execute_workflow(
+                "app:elsewhere", args=args, id=str(uuid.uuid4()), task_queue=site.queue
+            )
+
+    assert site.ask(call) == expected

@@ -153,6 +153,44 @@ def test_options_of_a_deployment_need_each_other(
     assert check(load(folder, overrides), tmp_path / "data") == []
 
 
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"auth": {"type": "api_key"}}, "auth.type api_key needs auth.api_key or auth.api_key_env"),
+        ({"auth": {"type": "mtls", "cert_pem": "x"}}, "auth.type mtls needs auth.key_file or auth"),
+        ({"auth": {"type": "mtls", "key_pem": "x"}}, "auth.type mtls needs auth.cert_file or auth"),
+        ({"address": ""}, 'address: "" is malformed'),
+        ({"address": "localhost"}, 'address: "localhost" is malformed'),
+        ({"address": "http://localhost:7233"}, 'address: "http://localhost:7233" is malformed'),
+        ({"namespace": ""}, 'namespace: "" is malformed'),
+    ],
+)
+def test_a_client_says_how_it_gets_to_the_server(
+    tmp_path: Path, fields: dict[str, Any], problem: str
+) -> None:
+    client = {"kind": "temporal.client", "address": "[::1]:7233", **fields}
+    folder = write_app(tmp_path, {**ENTRIES, "client": client})
+    with pytest.raises(ConfigurationError, match=re.escape(problem)):
+        Node.from_path(folder)
+
+
+def test_a_variable_for_the_key_that_is_not_set_is_named(tmp_path: Path) -> None:
+    auth = {"type": "api_key", "api_key_env": "PERDURE_NO_SUCH_KEY"}
+    client = {"kind": "temporal.client", "address": "127.0.0.1:1", "auth": auth}
+    with Node.from_path(write_app(tmp_path, {**ENTRIES, "client": client})) as node:
+        status = {each.id: each for each in node.services()}["app:client"]
+        assert status.error is not None
+        assert "the variable PERDURE_NO_SUCH_KEY" in status.error.message
+
+
+def test_a_rate_of_none_is_refused(tmp_path: Path) -> None:
+    rate = {"worker_activities_per_second": 0}
+    worker = {**ENTRIES["worker"], "worker_options": rate}
+    client = {"kind": "temporal.client", "address": "x:1"}
+    with pytest.raises(ConfigurationError, match=r"activities_per_second: 0 is out of range"):
+        load(write_app(tmp_path, {**ENTRIES, "worker": worker, "client": client}))
+
+
 def test_the_server_gives_runs_to_the_version_that_is_current(
     tmp_path: Path, temporal_server: DevServer
 ) -> None:

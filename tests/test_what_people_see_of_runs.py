@@ -148,6 +148,8 @@ def test_a_row_says_what_a_run_is_and_how_it_stands(found: Node) -> None:
         "search": {"customer": "c-1", "total": 10, "rate": 0.5, "vip": True}, "memo": {"n": 1},
     }  # fmt: skip
     assert len(found.workflows(limit=2)) == 2
+    with pytest.raises(PerdureError, match="limit -1: write a number of runs, or 0 for all"):
+        found.workflows(limit=-1)
     open_ids = [each["workflow_id"] for each in found.workflows(open=True, limit=0)]
     assert {"f-1", "f-2"} <= {*open_ids}
     assert not {"f-0", "f-3", "f-4"} & {*open_ids}

@@ -140,8 +140,11 @@ class TemporalClient:
         auth = self._data["auth"]
         if auth["type"] != "api_key":
             return None
-        if auth["api_key_env"]:
-            return os.environ.get(auth["api_key_env"], "")
+        if variable := auth["api_key_env"]:
+            if key := os.environ.get(variable):
+                return key
+            text = f"{self.id}: the variable {variable}, which auth.api_key_env names, is not set"
+            raise PerdureError(Kind.INVALID, text)
         if auth["api_key_file"]:
             return self._read(auth["api_key_file"]).decode().strip()
         return str(auth["api_key"])

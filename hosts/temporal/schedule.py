@@ -34,13 +34,14 @@ def span(ns: int | None) -> timedelta | None:
     return None if ns is None else timedelta(microseconds=max(ns, _SHORTEST) / 1000)
 
 
-def server_policy(policy: RetryPolicy) -> ServerPolicy:
+def server_policy(policy: RetryPolicy, *, ours: bool = True) -> ServerPolicy:
     """A policy as the server follows it. An attempt lost with its worker counts as one there,
-    but where there is only one: then it is no attempt."""
+    but where there is only one: then it is no attempt, if it is made by a worker of ours, which
+    knows what `ONCE` means."""
     initial = span(policy.initial_interval)
     longest = span(max(policy.maximum_interval, policy.initial_interval))
     assert initial is not None
-    if policy.maximum_attempts == 1:
+    if ours and policy.maximum_attempts == 1:
         return ServerPolicy(
             initial_interval=initial,
             maximum_interval=longest,
@@ -90,7 +91,9 @@ def start_activity(
         }
     )
     check_together(f"the arguments of {command.target}", args, headers)
-    heartbeat = parts.heartbeat if options.heartbeat is None else options.heartbeat
+    # What is not deployed here, on a queue of its own, runs elsewhere than on a node, as a rule.
+    ours = options.task_queue is None or command.target in parts.deployed.registry
+    heartbeat = parts.heartbeat if ours and options.heartbeat is None else options.heartbeat
     waits = options.wait_for_cancellation
     with h.sending(headers):
         handle: workflow.ActivityHandle[RawValue] = workflow.start_activity(
@@ -103,7 +106,7 @@ def start_activity(
             schedule_to_start_timeout=span(options.schedule_to_start),
             start_to_close_timeout=span(options.start_to_close),
             heartbeat_timeout=span(heartbeat),
-            retry_policy=server_policy(options.retry),
+            retry_policy=server_policy(options.retry, ours=ours),
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
             if waits
             else ActivityCancellationType.TRY_CANCEL,

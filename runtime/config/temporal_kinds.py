@@ -23,7 +23,7 @@ class Option(NamedTuple):
 
 
 _COUNT: Final = Integer(1)
-_RATE: Final = Number(0)
+_RATE: Final = Number(0.001)
 _DEPLOYMENT: Final = "deployment_config"
 
 #: Option -> what it is to the Python SDK. The defaults are that SDK's.
@@ -102,6 +102,19 @@ _NEEDS: Final = (
     ("default_versioning_behavior", "use_versioning"),
 )
 
+
+def lacking_credential(auth: Mapping[str, object]) -> tuple[str, ...] | None:
+    """The fields of which one has to be there for the type of `auth`, and none is. None when all
+    is there."""
+    needs = _CREDENTIALS.get(str(auth["type"]), ())
+    return next((names for names in needs if not any(auth[name] for name in names)), None)
+
+
+_CREDENTIALS: Final = {
+    "api_key": (("api_key", "api_key_env", "api_key_file"),),
+    "mtls": (("cert_file", "cert_pem"), ("key_file", "key_pem")),
+}
+
 #: What the Go SDK has and the Python SDK has not, or what has no meaning for one workflow type.
 _UNMAPPED: Final = frozenset(
     {
@@ -121,8 +134,12 @@ WORKER_OPTIONS_RECORD: Final = Record(
 )
 
 CLIENT: Final[Mapping[str, Field]] = {
-    "address": Field(Text(), doc='of the server, such as "127.0.0.1:7233"', required=True),
-    "namespace": Field(Text(), "default", "of the server"),
+    "address": Field(
+        Text(r"[^\s/]+:[0-9]{1,5}", '"127.0.0.1:7233"'),
+        doc='of the server, such as "127.0.0.1:7233"',
+        required=True,
+    ),
+    "namespace": Field(Text(r"\S+", '"default"'), "default", "of the server"),
     "tq_prefix": Field(Text(), "", "before the name of every task queue"),
     "connection_timeout": Field(
         Duration(positive=True), "10s", "in which the server has to answer at the start"
