@@ -4,7 +4,7 @@ on a Temporal server. The application is the same, overrides make its journal a 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -135,6 +135,16 @@ def statuses(node: Node, workflow_id: str) -> list[str]:
 def until_runs(node: Node, workflow_id: str, *expected: str) -> None:
     """Come back when the runs of a workflow stand so. A server lists them a moment later."""
     _often(lambda: statuses(node, workflow_id) == [*expected])
+
+
+def until_found(node: Node, where: str, *expected: str) -> None:
+    """Come back when a condition finds these runs, see `found_in`."""
+    _often(lambda: found_in(node.workflows(where)) == [*expected])
+
+
+def found_in(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Workflow id and status of each row, as in "order-1 open"."""
+    return [f"{row['workflow_id']} {row['status']}" for row in rows]
 
 
 def until_told(node: Node, pid: str, kind: str) -> None:

@@ -1,8 +1,10 @@
-"""Search attributes and memo: set at the start and by the run, in the transaction of the step, and
-runs are found by them."""
+"""Search attributes and memo: set at the start and by the run, and runs are found by them. On both
+hosts; that a journal has them in the transaction of the step is the last part."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ from journal.unit import Unit
 from journal.verify import verify
 from runtime.errors import Kind, PerdureError
 from supervision.node import Node
-from tests.crash_lab import NodeProcess, check_journal, survive
+from tests import both_hosts
+from tests.both_hosts import Host, found_in, until_found
+from tests.crash_lab import PATIENCE, NodeProcess, check_journal, survive
 from tests.durable_lab import HOST, durable_app
 
 WORKFLOWS = {
@@ -35,6 +39,77 @@ WORKFLOWS = {
         return told
     """,
 }
+start = partial(both_hosts.start, worker=HOST)
+run = partial(both_hosts.run, worker=HOST)
+
+
+@pytest.fixture(scope="module")
+def node(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    with host.node(durable_app(tmp_path_factory.mktemp("app"), WORKFLOWS)) as running:
+        yield running
+
+
+def test_runs_are_found_by_what_they_set(node: Node) -> None:
+    pids = [start(node, "order", f"c-{n % 2}", n * 10, id=f"order-{n}") for n in range(1, 5)]
+    node.send(pids[0], "go", {"by": "ann"})
+    assert node.result(pids[0], PATIENCE) == "done"
+    node.send(pids[1], "go", {"again": True})
+    until_found(node, 'customer = "c-1"', "order-3 open", "order-1 completed")
+    until_found(node, 'status = "open" and customer = "c-1"', "order-3 open")
+    until_found(node, "total >= 40", "order-2 open", "order-4 open", "order-2 continued")
+    until_found(node, "total < 25 and total > 0.5", "order-1 completed")
+    until_found(
+        node,
+        "express = true or total = 30",
+        "order-2 open",
+        "order-3 open",
+        "order-2 continued",
+        "order-1 completed",
+    )
+    until_found(
+        node,
+        'entry = "app:order" and not status = "open"',
+        "order-2 continued",
+        "order-1 completed",
+    )
+    until_found(node, 'workflow_id = "order-3" and started > "2020"', "order-3 open")
+    (row,) = node.workflows('workflow_id = "order-1"')
+    assert row["search"] == {"customer": "c-1", "total": 20, "express": True}
+    assert row["memo"] == {"note": [1], "by": "ann"}
+    assert found_in(node.workflows('customer = "c-1"', open=True)) == ["order-3 open"]
+
+
+def test_attributes_of_the_start(node: Node) -> None:
+    search = {"customer": "c-7", "rate": 1.5}
+    start(node, "wait", id="w", search_attributes=search, memo={"from": "shop"})
+    until_found(node, 'customer = "c-7" and rate = 1.5', "w open")
+    (row,) = node.workflows('workflow_id = "w"')
+    assert (row["search"], row["memo"]) == (search, {"from": "shop"})
+
+
+def test_what_cannot_be_an_attribute(node: Node) -> None:
+    wrong: list[tuple[Any, str]] = [
+        ({"search": {"status": "mine"}}, "status cannot be the name of an attribute"),
+        ({"search": {"not": 1}}, "not cannot be the name"),
+        ({"search": {"a b": 1}}, "must be a word"),
+        ({"search": {"list": [1]}}, "list must be a text in UTF-8, a number, true or false"),
+        ({"search": "customer"}, "search must be a table"),
+        ({"find": {}}, 'there is no "find"; there are search and memo'),
+        ("customer", "attributes must be a table"),
+    ]
+    heard = run(node, "sets", *[each for each, _ in wrong])
+    for text, (_, expected) in zip(heard, wrong, strict=True):
+        assert expected in text
+    assert run(node, "sets", {"search": {}}, {"memo": {}}, {}) == [True] * 3
+    for search in ({"status": "x"}, {"a b": 1}, {"x": [1]}, "x"):
+        with pytest.raises(PerdureError) as error:
+            start(node, "wait", search_attributes=search)
+        assert error.value.kind == Kind.INVALID
+    with pytest.raises(PerdureError, match="column 10"):
+        node.workflows("status = open")
+
+
+# On a journal ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -42,58 +117,29 @@ def app(tmp_path: Path) -> Path:
     return durable_app(tmp_path / "app", WORKFLOWS)
 
 
-def order(node: NodeProcess, number: int, customer: str, total: float) -> str:
-    options = {"workflow.id": f"order-{number}"}
-    return node.spawn("app:order", HOST, customer, total, options=options)
-
-
 def found(node: NodeProcess, where: str) -> list[str]:
-    rows = node.do("workflows", where=where)
-    return [f"{row['workflow_id']} {row['status']}" for row in rows]
+    return found_in(node.do("workflows", where=where))
 
 
-@pytest.mark.parametrize("crash", [False, True])
-def test_runs_are_found_by_what_they_set(app: Path, crash: bool) -> None:
+def order(node: NodeProcess, number: int, customer: str, total: float) -> str:
+    return both_hosts.start(node, "order", customer, total, id=f"order-{number}", worker=HOST)
+
+
+def test_what_runs_set_outlives_the_node(app: Path) -> None:
     with NodeProcess(app) as node:
-        pids = [order(node, n, f"c-{n % 2}", n * 10) for n in range(1, 5)]
+        pids = [order(node, n, f"c-{n % 2}", n * 10) for n in range(1, 4)]
         node.send(pids[0], "go", {"by": "ann"})
         assert node.result(pids[0]) == "done"
         node.send(pids[1], "go", {"again": True})
         node.until_recorded(pids[1], "attributes")
-        if crash:
-            node.crash()
+        node.crash()
         assert found(node, 'customer = "c-1"') == ["order-3 open", "order-1 completed"]
-        assert found(node, 'status = "open" and customer = "c-1"') == ["order-3 open"]
-        assert found(node, "total >= 40") == ["order-2 open", "order-4 open", "order-2 continued"]
-        assert found(node, "total < 25 and total > 0.5") == ["order-1 completed"]
-        assert found(node, "express = true or total = 30") == [
-            "order-2 open",
-            "order-3 open",
-            "order-2 continued",
-            "order-1 completed",
-        ]
-        assert found(node, 'entry = "app:order" and not status = "open"') == [
-            "order-2 continued",
-            "order-1 completed",
-        ]
-        assert found(node, 'workflow_id = "order-3" and started > "2020"') == ["order-3 open"]
+        assert found(node, "total >= 40") == ["order-2 open", "order-2 continued"]
         (row,) = node.do("workflows", where='workflow_id = "order-1"')
         assert row["search"] == {"customer": "c-1", "total": 20, "express": True}
         assert row["memo"] == {"note": [1], "by": "ann"}
         node.stop()
     check_journal(app)
-
-
-def test_attributes_of_the_start(app: Path) -> None:
-    options: dict[str, Any] = {
-        "workflow.id": "w",
-        "workflow.search_attributes": {"customer": "c-7", "total": 1.5},
-        "temporal.workflow.memo": {"from": "shop"},
-    }
-    with NodeProcess(app) as node:
-        node.spawn("app:wait", HOST, options=options)
-        (row,) = node.do("workflows", where='customer = "c-7" and total = 1.5')
-        assert (row["search"], row["memo"]) == ({"customer": "c-7", "total": 1.5}, {"from": "shop"})
 
 
 @pytest.mark.parametrize(
@@ -128,37 +174,3 @@ def test_a_deleted_run_leaves_the_index(app: Path) -> None:
     with Journal.open(app / "data/journal") as journal:
         assert list(journal.found("customer", "", ">=")) == []
         assert verify(journal) == []
-
-
-def test_what_cannot_be_an_attribute(app: Path) -> None:
-    wrong: list[tuple[Any, str]] = [
-        ({"search": {"status": "mine"}}, "status cannot be the name of an attribute"),
-        ({"search": {"not": 1}}, "not cannot be the name"),
-        ({"search": {"a b": 1}}, "must be a word"),
-        ({"search": {"list": [1]}}, "list must be a text in UTF-8, a number, true or false"),
-        ({"search": "customer"}, "search must be a table"),
-        ({"find": {}}, 'there is no "find"; there are search and memo'),
-        ("customer", "attributes must be a table"),
-    ]
-    with NodeProcess(app) as node:
-        told = node.result(node.spawn("app:sets", HOST, *[each for each, _ in wrong]))
-        for text, (_, expected) in zip(told, wrong, strict=True):
-            assert expected in text
-        assert (
-            node.result(node.spawn("app:sets", HOST, {"search": {}}, {"memo": {}}, {}))
-            == [True] * 3
-        )
-        for search in ({"status": "x"}, {"a b": 1}, {"x": [1]}, "x"):
-            with pytest.raises(PerdureError) as error:
-                node.spawn("app:wait", HOST, options={"workflow.search_attributes": search})
-            assert error.value.kind == Kind.INVALID
-        with pytest.raises(PerdureError, match="column 10"):
-            node.do("workflows", where="status = open")
-
-
-def test_from_python(app: Path) -> None:
-    with Node.from_path(app) as node:
-        node.spawn("app:order", HOST, "c-1", 10)
-        (row,) = node.workflows('customer = "c-1"', open=True)
-        assert row["entry"] == "app:order"
-        assert node.workflows("total > 10") == []
