@@ -202,8 +202,9 @@ def _workflow_host(entry: Entry, parts: Parts) -> WorkflowHost:
 def _temporal_client(entry: Entry, parts: Parts) -> Service:
     # The extra `perdure[temporal]`: the preflight check has seen that it is there.
     from hosts.temporal.connection import TemporalClient
+    from hosts.temporal.requests import NodeRequests
 
-    return TemporalClient(entry.id, entry.data)
+    return TemporalClient(entry.id, entry.data, NodeRequests(parts.router))
 
 
 def _temporal_worker(entry: Entry, parts: Parts) -> Service:

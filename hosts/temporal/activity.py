@@ -42,8 +42,10 @@ def activity_of(parts: Parts, connection: TemporalClient, runs: Runs) -> Functio
         return requests.beginning(None if bundle is None else bundle.blob)
 
     async def ask_node(args: Sequence[Any]) -> Any:
+        request, *given = args
+        pid = given[0] if given else parts.pid(activity.info().workflow_id or "")
         with beating():
-            return await node.perform(args[0], parts.pid(activity.info().workflow_id or ""))
+            return await node.perform(request, pid)
 
     async def attributes(args: Sequence[Any]) -> Any:
         fit, refused = await connection.fitted(args[0])

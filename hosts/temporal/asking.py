@@ -31,7 +31,7 @@ class Asking:
 
     def ask(self, command: requests.Request) -> None:
         """Ask the node for something; it is answered with what the node says."""
-        fields = [requests.written(command)]
+        fields = [requests.written(command), self._run.pid]
         task: asyncio.Task[RawValue]
         if isinstance(command, c.Spawn) and command.flags & c.EXEC:
             task = self.wait_long(requests.NODE, fields, str(command.seq))

@@ -109,7 +109,7 @@ class Children:
         seed = hmac.digest(run.seed, f"child {command.seq}".encode(), "sha256")
         headers = start.start_headers(
             run.parts, command.entry, command.context, run.pid, command.messages, seed,
-            options.start_delay,
+            options.start_delay, None if queue == run.info.task_queue else run.parts.host_id,
         )  # fmt: skip
         args = raw_args(command.args)
         try:

@@ -25,6 +25,7 @@ from hosts.temporal.attributes import OWN, Fitted, fitted, name_of, number_of, t
 from hosts.temporal.headers import HeaderInterceptor
 from hosts.temporal.health import Server
 from hosts.temporal.payloads import CONVERTER
+from hosts.temporal.requests import NodeRequests
 from runtime.errors import Kind, PerdureError
 
 T = TypeVar("T")
@@ -45,10 +46,12 @@ class TemporalClient:
 
     Args:
         data: the fields of its entry.
+        requests: what the runs of its workers ask of the node.
     """
 
-    def __init__(self, service_id: str, data: Mapping[str, Any]) -> None:
+    def __init__(self, service_id: str, data: Mapping[str, Any], requests: NodeRequests) -> None:
         self.id = service_id
+        self.requests = requests
         self.address: str = data["address"]
         self.namespace: str = data["namespace"]
         self.prefix: str = data["tq_prefix"]

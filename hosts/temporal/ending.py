@@ -66,6 +66,7 @@ def _go_on(run: Execution, command: c.Upgrade) -> NoReturn:
         run.given.get(h.PARENT, ""),
         command.messages,
         seed,
+        host=run.given.get(h.HOST),
     )
     late = Unread.of(run.info.run_id, (), run.late, [])
     headers |= h.headers_of(

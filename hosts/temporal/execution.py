@@ -52,7 +52,6 @@ class Execution:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self.info = workflow.info()
-        self.pid = parts.pid(self.info.workflow_id)
         #: What it is given beside its arguments, by header; why it cannot be, if so.
         self.given: dict[str, Any] = {}
         self._strange: PerdureError | None = None
@@ -60,6 +59,9 @@ class Execution:
             self.given = h.given(self.info.headers)
         except PerdureError as error:
             self._strange = error
+        self.pid = parts.pid(self.info.workflow_id, self.given.get(h.HOST))
+        for pid in (self.pid, self.given.get(h.PARENT, "")):
+            parts.reach(pid)
         left = unread.left_to(self.pid, self.info.continued_run_id, self.given.get(h.UNREAD))
         self._inputs: list[Input] = left.items
         self.keys: list[str] = left.keys or self.given.get(h.KEYS, [])
@@ -124,6 +126,7 @@ class Execution:
             if key in self.keys:
                 return  # it is repeated, and the run before this one has got it
             self.keys.append(key)
+        self.parts.reach(sender)
         message = encoded_message(args)
         if topic == requests.EVENT:
             for event in decode(message):

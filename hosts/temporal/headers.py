@@ -14,11 +14,14 @@ from temporalio.api.common.v1 import Payload
 from hosts.temporal import unread
 from hosts.temporal.payloads import payload_of, value_of
 from runtime.errors import Kind, PerdureError
+from runtime.ids import RESERVED
 
 #: Values that are inherited, a map.
 CONTEXT: Final = "perdure-context"
 #: PID of who started a run.
 PARENT: Final = "perdure-parent"
+#: Worker that the PID of a run names, where it was started for a task queue of another one.
+HOST: Final = "perdure-host"
 #: PID of who sent a message.
 SENDER: Final = "perdure-sender"
 #: Idempotency key of a message: the server knows those of a run, not those of the run before it.
@@ -79,6 +82,7 @@ _LONGEST: Final = 1 << 62
 _GIVEN: Final[Mapping[str, Callable[[Any], bool]]] = {
     CONTEXT: _is_context,
     PARENT: lambda value: isinstance(value, str),
+    HOST: lambda value: isinstance(value, str) and not RESERVED.intersection(value),
     KEYS: _is_texts,
     MESSAGES: _is_messages,
     UNREAD: lambda value: unread.read(value) is not None,

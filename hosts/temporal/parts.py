@@ -12,6 +12,7 @@ from hosts.sources import Bundle
 from hosts.temporal.requests import NodeRequests
 from hosts.temporal.vms import RunVms
 from runtime.commands import Ended
+from runtime.ids import is_pid
 from runtime.routing.router import Router
 
 
@@ -41,9 +42,17 @@ class Parts:
     queue_of: Callable[[str], str | None]
     log_failure: Callable[[Ended], None]
 
-    def pid(self, workflow_id: str) -> str:
-        """The PID of a workflow of this worker."""
-        return f"{{{self.host_id}|{workflow_id}}}"
+    def pid(self, workflow_id: str, host: str | None = None) -> str:
+        """The PID of a workflow of this worker, or of the one that it is known by."""
+        return f"{{{host or self.host_id}|{workflow_id}}}"
+
+    def reach(self, pid: str) -> None:
+        """Let the node reach, by the server, the PID of a run that names a worker elsewhere."""
+        host, registry = pid[1 : pid.find("|")], self.deployed.registry
+        if host == self.host_id or not is_pid(pid):
+            return
+        if host not in registry or registry.get(host).kind == "temporal.worker":
+            self.router.stand_in(host, self.host_id)
 
     def is_latest(self, entry: str) -> bool:
         """Whether runs of an entry take new code by themselves."""

@@ -91,7 +91,8 @@ def read(fields: Mapping[str, Any], pid: str, seq: int) -> Request:
 
 
 class NodeRequests:
-    """Performs the requests of a worker's runs."""
+    """Performs the requests of runs of the workers of a client, which may answer for each other: a
+    run has the PID that its start gave, whichever of them runs it."""
 
     def __init__(self, router: Router) -> None:
         self._numbers = itertools.count(1)

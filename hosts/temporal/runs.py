@@ -52,7 +52,7 @@ class Runs:
         self._queue = queue
         self._lanes = lanes
         self._clock = clock
-        #: (workflow id, watcher, whether by link) -> the wait for its end.
+        #: (PID, watcher, whether by link) -> the wait for its end.
         self._watches: dict[tuple[str, str, bool], asyncio.Task[None]] = {}
 
     def _handle(self, workflow_id: str, run_id: str = "") -> Any:
@@ -97,8 +97,9 @@ class Runs:
             conflict = WorkflowIDConflictPolicy.TERMINATE_EXISTING
         args = raw_args(request.args)
         headers = start.start_headers(
-            self._parts, request.entry, given.get("context"), parent, messages
-        )
+            self._parts, request.entry, given.get("context"), parent, messages,
+            host=None if queue == self._queue else self._parts.host_id,
+        )  # fmt: skip
         check_together(f"the arguments of {request.entry}", args, headers)
         try:
             with h.sending(headers):
@@ -142,13 +143,13 @@ class Runs:
 
     def _expect(self, workflow_id: str, request: SpawnRequest) -> None:
         """Who asked for a run hears of its end as the request says."""
-        asked = request.start
+        asked, pid = request.start, self._parts.pid(workflow_id)
         if "outcome" in asked:
             self._lanes.apart(asked["outcome"], self.result(workflow_id))
         for watcher in asked.get("watchers", ()):
-            self._watch(workflow_id, watcher, linked=False)
+            self._watch(pid, workflow_id, watcher, linked=False)
         for watcher in asked.get("links", ()):
-            self._watch(workflow_id, watcher, linked=True)
+            self._watch(pid, workflow_id, watcher, linked=True)
 
     async def send(
         self, pid: str, workflow_id: str, topic: str, sender: str, args: bytes, key: Any
@@ -209,13 +210,13 @@ class Runs:
         if verb in _WATCHING:
             linked = verb in ("link", "unlink")
             if verb in ("unmonitor", "unlink"):
-                task = self._watches.pop((workflow_id, sender, linked), None)
+                task = self._watches.pop((pid, sender, linked), None)
                 if task is not None:
                     task.cancel()
                 return encode(True)
             if await self.status(workflow_id) is None:
                 raise start.gone(pid, None)
-            self._watch(workflow_id, sender, linked=linked)
+            self._watch(pid, workflow_id, sender, linked=linked)
             return encode(True)
         handle = self._handle(workflow_id)
         try:
@@ -282,17 +283,16 @@ class Runs:
         except (WorkflowFailureError, PerdureError) as failed:
             return False, error_of(failed)
 
-    def _watch(self, workflow_id: str, watcher: str, *, linked: bool) -> None:
+    def _watch(self, pid: str, workflow_id: str, watcher: str, *, linked: bool) -> None:
         """Tell a process when a workflow ends. Runs on the loop."""
-        key = (workflow_id, watcher, linked)
+        key = (pid, watcher, linked)
         if key in self._watches:
             return
 
         async def wait() -> None:
             ok, value = await self.ended(workflow_id)
-            self._parts.router.names.release(self._parts.pid(workflow_id))
-            at = self._clock.wall()
-            event = exit_event(self._parts.pid(workflow_id), at, ok, encode(value), linked)
+            self._parts.router.names.release(pid)
+            event = exit_event(pid, self._clock.wall(), ok, encode(value), linked)
             self._parts.router.deliver(inputs.signal(watcher, event))
 
         task = self._watches[key] = self._lanes.keep(wait())

@@ -46,6 +46,7 @@ def start_headers(
     messages: Sequence[Sequence[Any]],
     seed: bytes | None = None,
     delay: int = 0,
+    host: str | None = None,
 ) -> dict[str, Payload]:
     """The headers of a new run.
 
@@ -53,6 +54,7 @@ def start_headers(
         messages: topic, encoded arguments and, unless it is the parent, sender of each.
         seed: 32 bytes; by default new ones.
         delay: ns that the run itself waits before it begins.
+        host: worker that its PID names; None for the one that runs it.
     """
     bundle = parts.bundle(entry)
     listed = [[each[0], decode(each[1]), each[2] if len(each) > 2 else parent] for each in messages]
@@ -65,6 +67,7 @@ def start_headers(
             h.SEED: seed or os.urandom(32),
             h.MACHINE: MACHINE_VERSION,
             h.DELAY: delay or None,
+            h.HOST: host,
         }
     )
 

@@ -34,7 +34,6 @@ from hosts.temporal.parts import Parts
 from hosts.temporal.payloads import LIMIT, OVER_LIMIT
 from hosts.temporal.replay import replayed
 from hosts.temporal.reports import ServerReports
-from hosts.temporal.requests import NodeRequests
 from hosts.temporal.runner import RunRunner
 from hosts.temporal.runs import Runs
 from hosts.temporal.start import check_id, check_sizes
@@ -124,7 +123,6 @@ class TemporalWorker:
         self._settings = settings
         self._throttle = Throttle(timers.clock)
         self._on_exit: Callable[[PerdureError | None], None] = lambda reason: None
-        self._requests = NodeRequests(router)
         self._open: _Open | None = None
         #: What it tells people.
         self.reports = ServerReports(host_id, client, self._queue_on)
@@ -154,7 +152,7 @@ class TemporalWorker:
         settings = self._settings
         parts = Parts(
             self.id, connection.prefix, self._router, self._calls, self._deployed,
-            self._requests, vms, settings.retry_policy, settings.heartbeat,
+            connection.requests, vms, settings.retry_policy, settings.heartbeat,
             settings.task_timeout, self.queue_of,
             lambda ended: log_failure(ended, self._throttle),
         )  # fmt: skip
@@ -269,9 +267,6 @@ class TemporalWorker:
 
     def deliver(self, item: Input) -> None:
         kind, pid, opened = item[0], item[1], self._open
-        if kind == "answer":
-            self._requests.answered(item)
-            return
         if opened is None:
             if kind == "message":
                 self._router.dead_letters.add(pid, item[2], item[3])
@@ -287,6 +282,8 @@ class TemporalWorker:
             verb, sender, reason = item[2:5]
             control = runs.control(pid, workflow_id, verb, sender, reason)
             lanes.behind(workflow_id, reply_of(item), control)
+        elif kind == "answer":
+            opened.connection.requests.answered(item)
         elif kind == "signal":
             lanes.behind(workflow_id, None, runs.event(workflow_id, item[2]))
         elif kind == "name":

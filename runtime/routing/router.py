@@ -100,6 +100,7 @@ class Router:
         self._hosts: dict[str, Host] = {}
         self._declared: frozenset[str] = frozenset()
         self._queues: dict[str, set[str]] = {}
+        self._stand_ins: dict[str, str] = {}
         self._vms: dict[str, Callable[[Input], None]] = {}
         self._modules: dict[str, Module] = {}
 
@@ -143,6 +144,15 @@ class Router:
         for served in self._queues.values():
             served.discard(host.id)
 
+    def stand_in(self, absent: str, host: str) -> None:
+        """While no host of the id `absent` runs here, what is for its PIDs goes to that of the id
+        `host`, which reaches them too."""
+        self._stand_ins[absent] = host
+
+    def _host_of(self, pid: str) -> Host | None:
+        name = pid[1 : pid.find("|")]
+        return self._hosts.get(name) or self._hosts.get(self._stand_ins.get(name, ""))
+
     def served_by(self, task_queue: str) -> Host | None:
         """The host that serves a task queue, or has this id; None without one, or with two."""
         served = self._queues.get(task_queue, set())
@@ -152,14 +162,13 @@ class Router:
     def deliver(self, item: Input) -> None:
         """Bring an input to its PID; what has a reply is told when there is no such host."""
         pid: str = item[1]
-        bar = pid.find("|")
-        host = self._hosts.get(pid[1:bar])
+        host = self._host_of(pid)
         if host is not None:
             host.deliver(item)
         elif item[0] in ("message", "control", "name"):
             if item[0] == "message":
                 self.dead_letters.add(pid, item[2], item[3])
-            self.refuse(reply_of(item), self._no_host(pid[1:bar]))
+            self.refuse(reply_of(item), self._no_host(pid[1 : pid.find("|")]))
         elif item[0] == "answer":
             logger.debug("answer for %s: its host is gone", pid)
 
@@ -237,7 +246,7 @@ class Router:
 
     def outcome(self, pid: str, reply: ReplyTo) -> None:
         """`reply` gets the result of a process or workflow, now or when it ends."""
-        host = self._hosts.get(pid[1 : pid.find("|")])
+        host = self._host_of(pid)
         if host is None:
             self.refuse(reply, self._no_host(pid[1 : pid.find("|")]))
         else:
