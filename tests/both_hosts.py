@@ -147,9 +147,9 @@ def found_in(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return [f"{row['workflow_id']} {row['status']}" for row in rows]
 
 
-def until_told(node: Node, pid: str, kind: str) -> None:
-    """Come back when the history of a workflow's current run tells of something of that type."""
-    _often(lambda: kind in {row["type"] for row in workflows.history(node, pid)})
+def until_told(node: Node, pid: str, kind: str, count: int = 1) -> None:
+    """Come back when the history of a workflow's current run tells of so much of that type."""
+    _often(lambda: sum(row["type"] == kind for row in workflows.history(node, pid)) >= count)
 
 
 def _often(holds: Callable[[], bool]) -> None:

@@ -1,14 +1,19 @@
-"""Start requests from everywhere, made again after a crash, start and tell once."""
+"""Start requests from everywhere start and tell once. On both hosts; what a crash at one point of a
+journal, behind which they are made again, does to that is the last part."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.crash_lab import NodeProcess, check_journal, survive, until
+from supervision.node import Node
+from tests import both_hosts
+from tests.both_hosts import Host, until_told
+from tests.crash_lab import PATIENCE, NodeProcess, check_journal, survive, until
 from tests.durable_lab import HOST, durable_app
 
 WORKFLOWS = {
@@ -22,8 +27,8 @@ WORKFLOWS = {
     """,
     "ends": 'if process.inbox():receive():topic() == "fail" then error("told to fail") end',
     "joins": """
-        local how = ...
-        local with = process.with_context({}):with_name("shared")
+        local how, name = ...
+        local with = process.with_context({}):with_name(name)
         with = with:with_message("one", 1):with_message("two", 2)
         if how == "exec" then return with:exec("app:collects", "app:orders") end
         return with:spawn("app:collects", "app:orders")
@@ -55,6 +60,60 @@ ENTRIES = """
     return pid
 """
 SHARED = "{app:orders|shared}"
+start = partial(both_hosts.start, worker=HOST)
+
+
+@pytest.fixture(scope="module")
+def node(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    app = durable_app(tmp_path_factory.mktemp("app"), WORKFLOWS, entries=ENTRIES)
+    with host.node(app) as running:
+        yield running
+
+
+@pytest.mark.parametrize("how", ["spawn", "exec"])
+def test_start_messages_reach_a_run_that_was_there(node: Node, how: str) -> None:
+    shared = start(node, "collects", id=f"shared by {how}")
+    joiner = start(node, "joins", how, f"shared by {how}")
+    if how == "spawn":
+        assert node.result(joiner, PATIENCE) == shared
+    until_told(node, shared, "message", 2)
+    node.send(shared, "end")
+    assert node.result(shared, PATIENCE) == ["one 1", "two 2"]
+    if how == "exec":
+        assert node.result(joiner, PATIENCE) == ["one 1", "two 2"]
+
+
+def test_from_a_process_and_a_function(node: Node) -> None:
+    starter = node.spawn("app:starter", "app:processes")
+    assert node.result(starter, PATIENCE) == ["hello p", "more p"]
+    assert node.result(node.call("app:starts"), PATIENCE) == ["hello f"]
+
+
+def test_a_key_starts_one_workflow_and_brings_its_messages_once(node: Node) -> None:
+    (pid,) = {start(node, "collects", key="k") for _ in range(3)}
+    for _ in range(2):
+        node.send(pid, "hello", 1, key="hello")
+    node.send(pid, "end", key="end")
+    assert node.result(pid, PATIENCE) == ["hello 1"]
+
+
+@pytest.mark.parametrize(
+    ("topic", "kind", "said"),
+    [("end", "pid.exit", "nothing"), ("fail", "pid.link.down", "told to fail")],
+)
+def test_a_process_linked_to_a_workflow_hears_of_any_end(
+    node: Node, topic: str, kind: str, said: str
+) -> None:
+    pid = start(node, "ends")
+    linked = node.spawn("app:linked", "app:processes", pid)
+    node.send(linked, "are you linked?")
+    node.send(pid, topic)
+    told = node.result(linked, PATIENCE)
+    assert told[:2] == [kind, pid]
+    assert said in told[2]
+
+
+# On a journal ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -79,14 +138,14 @@ def ids(node: NodeProcess) -> list[str]:
         ["journal.commit.before:3", "journal.commit.after:2", "host.effect.before:1"],
     ],
 )
-def test_start_messages_reach_a_run_that_was_there_once(
+def test_start_messages_reach_a_run_that_was_there_once_through_crashes(
     app: Path, how: str, faults: list[str]
 ) -> None:
     def script(node: NodeProcess) -> Any:
         if "shared" not in ids(node):
             start_shared(node)
         if "joiner" not in ids(node):
-            node.spawn("app:joins", HOST, how, options={"workflow.id": "joiner"})
+            node.spawn("app:joins", HOST, how, "shared", options={"workflow.id": "joiner"})
         until(partial(has_messages, node))
         if how == "spawn":
             assert node.result("{app:orders|joiner}") == SHARED
@@ -103,24 +162,16 @@ def has_messages(node: NodeProcess) -> bool:
 def test_the_note_of_delivered_messages_is_forgotten_with_the_answer(app: Path) -> None:
     with NodeProcess(app) as node:
         start_shared(node)
-        joiner = node.spawn("app:joins", HOST, "spawn")
+        joiner = node.spawn("app:joins", HOST, "spawn", "shared")
         assert node.result(joiner) == SHARED
         assert node.do("noted", run=2, seq=1) is False
         node.stop()
     check_journal(app)
 
 
-def test_from_a_process_and_a_function(app: Path) -> None:
-    with NodeProcess(app) as node:
-        starter = node.spawn("app:starter", "app:processes")
-        assert node.result(starter) == ["hello p", "more p"]
-        pid = node.call("app:starts")
-        assert node.result(pid) == ["hello f"]
-
-
-@pytest.mark.parametrize("fault", [None, "journal.commit.after:1", "host.ack.before:1"])
-def test_a_key_starts_one_workflow_and_brings_its_messages_once(
-    app: Path, fault: str | None
+@pytest.mark.parametrize("fault", ["journal.commit.after:1", "host.ack.before:1"])
+def test_a_key_starts_one_workflow_and_brings_its_messages_once_through_a_crash(
+    app: Path, fault: str
 ) -> None:
     def script(node: NodeProcess) -> Any:
         pids = {node.spawn("app:collects", HOST, key="k") for _ in range(3)}
@@ -131,21 +182,4 @@ def test_a_key_starts_one_workflow_and_brings_its_messages_once(
         node.send(pid, "end", key="end")
         return node.result(pid)
 
-    assert survive(app, script, *([fault] if fault else []))[0] == ["hello 1"]
-
-
-@pytest.mark.parametrize(
-    ("topic", "kind", "said"),
-    [("end", "pid.exit", "nothing"), ("fail", "pid.link.down", "told to fail")],
-)
-def test_a_process_linked_to_a_workflow_hears_of_any_end(
-    app: Path, topic: str, kind: str, said: str
-) -> None:
-    with NodeProcess(app) as node:
-        pid = node.spawn("app:ends", HOST)
-        linked = node.spawn("app:linked", "app:processes", pid)
-        node.send(linked, "are you linked?")
-        node.send(pid, topic)
-        told = node.result(linked)
-        assert told[:2] == [kind, pid]
-        assert said in told[2]
+    assert survive(app, script, fault)[0] == ["hello 1"]
