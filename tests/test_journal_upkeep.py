@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hosts.durable import readable
+from hosts.durable import importing, readable
 from journal import faults, upkeep
 from journal.errors import JournalOwnedError, JournalPathError
 from journal.journal import Journal
@@ -22,9 +24,10 @@ from journal.unit import Unit
 from journal.verify import verify
 from runtime.codec import decode, encode
 from runtime.errors import PerdureError
+from supervision import Node
 from tests.cli_lab import perdure
-from tests.crash_lab import NodeProcess, check_journal, effects, until
-from tests.durable_lab import HOST, as_main, durable_app
+from tests.crash_lab import PATIENCE, NodeProcess, check_journal, effects, until
+from tests.durable_lab import HOST, as_main, durable_app, journal_of
 from tests.journal_lab import appending, committed, running
 
 WORKFLOWS = {
@@ -194,7 +197,9 @@ def test_an_open_run_moves_to_another_journal_and_goes_on(tmp_path: Path) -> Non
         assert perdure("journal", "import", file, "--app", there).returncode == 0
         again = perdure("journal", "import", file, "--app", there)
         assert (again.returncode, "is in this journal already" in again.stderr) == (1, True)
-    exported(here, "parent", file)
+    document = exported(here, "parent", file)
+    document["children"].clear()
+    file.write_text(json.dumps(document))
     refused = perdure("journal", "import", file, "--app", there)
     assert refused.returncode == 1
     assert "parent waits for children that report to it in the journal" in refused.stderr
@@ -211,6 +216,98 @@ def test_an_open_run_moves_to_another_journal_and_goes_on(tmp_path: Path) -> Non
         assert busy == "{app:orders|busy}"
         node.kill()
     check_journal(there)
+
+
+TREE = {
+    "leaf": "return process.inbox():receive():topic()",
+    "branch": 'return process.exec("app:leaf", "app:orders")',
+    "tree": """
+        local named = function(id) return process.with_options({["workflow.id"] = id}) end
+        for _, id in ipairs{"ends", "ended", "closed"} do
+          assert(named(id):spawn_monitored("app:leaf", "app:orders"))
+        end
+        local heard = {named("branch"):exec("app:branch", "app:orders")}
+        for i = 2, 3 do heard[i] = process.events():receive().result.value end
+        table.sort(heard)
+        return heard
+    """,
+    "hears": "for i = 1, 2 do process.inbox():receive() end return 'both'",
+    "tells": 'local to = ... process.inbox():receive() return process.send(to, "told")',
+}
+
+
+def document_of(app: Path, workflow_id: str) -> Any:
+    with journal_of(app) as journal:
+        found = upkeep.find_run(journal, workflow_id)
+        assert found is not None
+        words = {"at": "", "text": ""}
+        document = readable.exported(journal, *found, lambda history, row: [words] * len(history))
+    return json.loads(json.dumps(document))
+
+
+def bring(app: Path, document: Any) -> None:
+    with journal_of(app) as journal:
+        journal.commit(importing.unit_of(journal, readable.Imported(document))[1])
+
+
+@contextmanager
+def working(app: Path) -> Iterator[Node]:
+    with Node.from_path(app) as node:
+        yield node
+    check_journal(app)
+
+
+def start(node: Node, entry: str, workflow_id: str, *args: Any) -> str:
+    return node.spawn(f"app:{entry}", HOST, *args, options={"workflow.id": workflow_id})
+
+
+def test_a_run_moves_with_the_children_that_it_waits_for(tmp_path: Path) -> None:
+    here, there = (durable_app(tmp_path / name, TREE) for name in ("here", "there"))
+    with working(there) as node:
+        for n in range(3):
+            start(node, "leaf", f"other {n}")
+    with working(here) as node:
+        tree = start(node, "tree", "tree")
+        until(lambda: len(node.workflows(open=True)) == 6)
+        (leaf,) = (row["workflow_id"] for row in node.workflows('entry = "app:leaf"')
+                   if row["workflow_id"] not in ("ends", "ended", "closed"))  # fmt: skip
+    document = document_of(here, "tree")
+    with working(here) as node:
+        node.send("ended", "before the move")
+        until(lambda: len(node.workflows('status = "completed"')) == 1)
+    # As if it had ended before the move, and its parent had not heard of it.
+    children = {each["run"]["workflow_id"]: each for each in document["children"]}
+    children["ended"] = document_of(here, "ended")
+    document["children"] = list(children.values())
+    bring(there, document)
+    with working(there) as node:
+        assert len(node.workflows(open=True)) == 3 + 5
+        node.send("ends", "after it")
+        node.send(leaf, "below")
+        assert node.result(tree, PATIENCE) == ["after it", "before the move", "below"]
+        until(lambda: node.workflows('workflow_id = "closed"')[0]["status"] == "terminated")
+        assert len(node.workflows()) == 3 + 6
+    with pytest.raises(PerdureError, match="is in this journal already"):
+        bring(there, document)
+
+
+def test_what_was_sent_to_a_run_before_it_moved_is_no_message_of_the_new_journal(
+    tmp_path: Path,
+) -> None:
+    """Messages between runs are told apart by the sender's number, and there it is another's."""
+    here, there = (durable_app(tmp_path / name, TREE) for name in ("here", "there"))
+    for app in (here, there):
+        with working(app) as node:
+            start(node, "tells", "tells", f"{{{HOST}|hears}}")
+            if app == here:
+                start(node, "hears", "hears")
+                node.send("tells", "go")
+                assert node.result(f"{{{HOST}|tells}}", PATIENCE) is True
+    bring(there, document_of(here, "hears"))
+    with working(there) as node:
+        node.send("tells", "go")
+        assert node.result(f"{{{HOST}|tells}}", PATIENCE) is True
+        assert node.result(f"{{{HOST}|hears}}", PATIENCE) == "both"
 
 
 values = st.recursive(

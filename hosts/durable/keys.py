@@ -28,6 +28,13 @@ def of_message(journal_id: str, workflow_id: str, key: str | Origin) -> str:
     return of_send(run, seq) if journal == journal_id else f"run:{journal}:{run}:{seq}"
 
 
+def sender_of(record: list[Any]) -> tuple[int, int] | None:
+    """Run and seq of the request that a message from another run of the journal is; else None."""
+    key = record[4] if record[0] == "message" and len(record) > 4 else ""
+    kind, *numbers = key.split(":")
+    return (int(numbers[0]), int(numbers[1])) if kind == "run" and len(numbers) == 2 else None
+
+
 def of_start(journal_id: str, origin: Origin) -> str:
     """Key of the messages that a run's start request brings to a run that is there already;
     forgotten when the request is answered."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from hosts import sources
@@ -104,12 +104,33 @@ def _mapping(value: dict[Any, Any], convert: Any) -> dict[str, Any]:
     return {"$map": [[convert(key), convert(item)] for key, item in value.items()]}
 
 
-def exported(store: Store, number: int, row: RunRow, timeline: Iterable[Any]) -> dict[str, Any]:
-    """A run as JSON: how it stands, its source, its pending activities, its history.
+#: `at` and `text` of each record of a history, for the reader.
+Timeline = Callable[[list[tuple[int, Record]], RunRow], Iterable[Any]]
 
-    Args:
-        timeline: `at` and `text` of each record, for the reader.
-    """
+
+def exported(store: Store, number: int, row: RunRow, timeline: Timeline) -> dict[str, Any]:
+    """A run as JSON: how it stands, its source, its pending activities, its history; with an open
+    one the children that it may wait for."""
+    children: dict[int, dict[int, tuple[int, RunRow]]] = {}
+    for each, child in store.runs(on_bad=lambda error: None) if row.is_open else ():
+        # Of those that go on for one another the last comes last.
+        children.setdefault(child.parent, {})[child.parent_seq] = (each, child)
+
+    def document(number: int, row: RunRow) -> dict[str, Any]:
+        awaited = children.get(number, {}).values() if row.is_open else ()
+        return {
+            **_exported(store, number, row, timeline),
+            "children": [
+                document(each, child)
+                for each, child in awaited
+                if child.is_open or any(not row.seq for row in store.outbox_of(each))
+            ],
+        }
+
+    return document(number, row)
+
+
+def _exported(store: Store, number: int, row: RunRow, timeline: Timeline) -> dict[str, Any]:
     history = store.history(number)
     digests = {source_of(row, history[0][1][1]), history[0][1][1]["source"]} if history else set()
     return {
@@ -120,7 +141,7 @@ def exported(store: Store, number: int, row: RunRow, timeline: Iterable[Any]) ->
         "run": to_json(row._asdict()),
         "history": [
             {"seq": seq, "at": told["at"], "text": told["text"], "record": to_json(record)}
-            for (seq, record), told in zip(history, timeline, strict=True)
+            for (seq, record), told in zip(history, timeline(history, row), strict=True)
         ],
         "activities": {str(each.seq): to_json(each.row) for each in store.activities_of(number)},
         "sources": {digest.hex(): _source(store.source(digest)) for digest in sorted(digests)},
@@ -131,10 +152,12 @@ class Imported:
     """An export that was read back.
 
     Attributes:
+        journal, number: where it was.
         row: how the run stood.
         records: its history.
         activities: what the journal keeps of those that are pending, by number.
         sources: code by content hash.
+        children: those that it may wait for, by the number of the request that each is.
 
     Raises PerdureError INVALID, with what is wrong, for what is no export.
     """
@@ -149,6 +172,8 @@ class Imported:
                     f"this export has version {document['version']}, and this Perdure reads up to "
                     f"{VERSION}: use the newer Perdure that wrote it",
                 )
+            self.journal: str = document["journal"]
+            self.number: int = document["number"]
             self.row = RunRow(**from_json(document["run"]))
             self.records: Sequence[Record] = [
                 from_json(each["record"]) for each in document["history"]
@@ -160,10 +185,18 @@ class Imported:
                 bytes.fromhex(digest): _blob(source)
                 for digest, source in document["sources"].items()
             }
+            children = [Imported(each) for each in document.get("children", ())]
+            self.children = {child.row.parent_seq: child for child in children}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             missing = f"it has no field {error}" if isinstance(error, KeyError) else str(error)
             text = f"this is no export of a history: {missing}"
             raise PerdureError(Kind.INVALID, text) from error
+
+    def family(self) -> Iterator[Imported]:
+        """It, and all below it."""
+        yield self
+        for child in self.children.values():
+            yield from child.family()
 
 
 def _source(blob: bytes | None) -> Any:

@@ -160,21 +160,24 @@ def export(path: str, run: str, output: str | None) -> None:
     """Write the history of a run as JSON; a node may be using the journal.
 
     RUN is a workflow id, whose last run is meant, or a run id, or the number of a run. The file
-    has the code that the run is pinned to, and can be replayed by `perdure replay`.
+    has the code that the run is pinned to, and can be replayed by `perdure replay`; with an open
+    run go the children that it waits for.
     """
     with reading(path) as store:
         found = upkeep.find_run(store, run)
         if found is None:
             raise PerdureError(Kind.NOT_FOUND, f"{path} has no run {run}")
-        number, row = found
-        told = timeline(moments(store.history(number), row.started_ns, row.ended_ns))
-        document = readable.exported(store, number, row, told)
+        document = readable.exported(
+            store, *found,
+            lambda history, row: timeline(moments(history, row.started_ns, row.ended_ns)),
+        )  # fmt: skip
     text = json.dumps(document, ensure_ascii=False, indent=1)
     if output is None:
         click.echo(text)
     else:
         Path(output).write_text(text + "\n", encoding="utf-8")
-        click.echo(f"{output}: {row.workflow_id}, {len(document['history'])} records")
+        told = f"{len(document['history'])} records{_with(_children(document))}"
+        click.echo(f"{output}: {found[1].workflow_id}, {told}")
 
 
 @journal.command("import")
@@ -184,18 +187,19 @@ def export(path: str, run: str, output: str | None) -> None:
 def import_(path: str, file: str, as_json: bool) -> None:
     """Bring a run that was exported to FILE into a journal; no node may be using it.
 
-    An open run goes on there when a node opens the journal: end it where it comes from, or it is
-    there twice.
+    An open run goes on there when a node opens the journal, with its children: end it where it
+    comes from, or it is there twice.
     """
     imported = read_export(file)
     with Journal.open(path) as opened:
         number, unit = importing.unit_of(opened, imported)
         opened.commit(unit)
-    row = imported.row
+    row, children = imported.row, sum(1 for _ in imported.family()) - 1
     if as_json:
-        json_line({"number": number, "workflow_id": row.workflow_id, "status": row.status})
+        told = {"number": number, "workflow_id": row.workflow_id, "status": row.status}
+        json_line({**told, "children": children})
     else:
-        click.echo(f"{row.workflow_id} ({row.status}) is run {number}")
+        click.echo(f"{row.workflow_id} ({row.status}) is run {number}{_with(children)}")
 
 
 def read_export(file: str) -> readable.Imported:
@@ -205,6 +209,15 @@ def read_export(file: str) -> readable.Imported:
     except ValueError as error:
         raise PerdureError(Kind.INVALID, f"{file} is not JSON: {error}") from error
     return readable.Imported(document)
+
+
+def _children(document: dict[str, Any]) -> int:
+    """How many runs are below the one of an export."""
+    return sum(1 + _children(each) for each in document["children"])
+
+
+def _with(children: int) -> str:
+    return f", with {children} below it" if children else ""
 
 
 def _size(count: int) -> str:
