@@ -195,7 +195,7 @@ class Session:
         assert isinstance(client, TemporalClient)
         run = client.opened().get_workflow_handle(pid.partition("|")[2][:-1])
         pending = client.submit(run.describe()).result().raw_description.pending_activities
-        return [details for each in pending for details in values(each.heartbeat_details)]
+        return [told for each in pending for told in values(each.heartbeat_details)[:1] if told]
 
     def sources(self) -> int:
         """How many versions of code the journals keep."""

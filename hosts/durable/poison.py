@@ -11,24 +11,19 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from hosts.durable.attempts import Key
 from hosts.durable.flights import Flight
+from hosts.poison import ALONE_NS, POISON_BOOTS, poisoned
 from hosts.timers import Timers
 from journal.unit import Unit
 from runtime.codec import encode
-from runtime.errors import Kind, PerdureError
 
 if TYPE_CHECKING:
     from hosts.durable.shard import Shard
 
 logger = logging.getLogger(__name__)
-
-#: Boots in which an activity may take the node down while it runs alone.
-POISON_BOOTS: Final = 3
-#: How long an activity is watched alone at most, ns.
-ALONE_NS: Final = 2_000_000_000
 
 
 class Reruns:
@@ -123,13 +118,9 @@ class Poison:
             on_end()
             return
         if activity.alone >= POISON_BOOTS:
-            text = (
-                f"{activity.record[2]} took the node down {activity.alone} times while it ran "
-                "alone: it is not tried again"
-            )
-            logger.error("%s, activity %d: %s", execution.pid, key[1], text)
-            error = encode(PerdureError(Kind.INTERNAL, text, False))
-            self._shard.touch(execution, ["activity_failed", key[1], error])
+            error = poisoned(activity.record[2], activity.alone)
+            logger.error("%s, activity %d: %s", execution.pid, key[1], error.message)
+            self._shard.touch(execution, ["activity_failed", key[1], encode(error)])
             on_end()
             return
         self._on_end[key] = on_end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from asyncio import FIRST_COMPLETED
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -11,6 +12,7 @@ from typing import Any, Final
 
 from temporalio import activity
 from temporalio.common import RawValue
+from temporalio.service import RPCError
 
 from hosts.activity_context import activity_context
 from hosts.activity_options import RetryPolicy
@@ -21,6 +23,7 @@ from hosts.temporal.connection import TemporalClient
 from hosts.temporal.failures import failure
 from hosts.temporal.parts import Parts
 from hosts.temporal.payloads import check_size, encoded_args, raw, value_of
+from hosts.temporal.poison import ALONE, Told
 from hosts.temporal.runs import Runs
 from hosts.temporal.schedule import ONCE
 from hosts.temporal.start import status_word
@@ -76,11 +79,11 @@ def activity_of(parts: Parts, connection: TemporalClient, runs: Runs) -> Functio
             given, headers = encoded_args(args), h.given(h.received())
         except PerdureError as error:
             raise failure(error, final=True) from None
-        ok, value = await Attempt(parts, info, headers).run(given)
         try:
+            ok, value = await Attempt(parts, connection, info, headers).run(given)
             check_size(f"the result of {info.activity_type}", value)
-        except PerdureError as large:
-            raise failure(large, final=True) from None
+        except PerdureError as error:
+            raise failure(error, final=True) from None
         if ok:
             return raw(value)
         failed: PerdureError = decode(value)
@@ -96,21 +99,69 @@ class Attempt:
         headers: what it is given beside its arguments.
     """
 
-    def __init__(self, parts: Parts, info: activity.Info, headers: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        connection: TemporalClient,
+        info: activity.Info,
+        headers: Mapping[str, Any],
+    ) -> None:
         self._parts = parts
+        self._connection = connection
         self._info = info
         self._inherited: Mapping[str, Any] = headers.get(h.CONTEXT) or {}
         self._how: Mapping[str, Any] = headers.get(h.ACTIVITY, {})
-        self._details: tuple[Any, ...] = tuple(info.heartbeat_details)
+        self._told = Told(info)
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[tuple[bool, bytes]] = self._loop.create_future()
+        self._cancel: Callable[[], None] = lambda: None
+        #: When the function has run for a while.
+        self._harmless_at = math.inf
 
     async def run(self, args: bytes) -> tuple[bool, bytes]:
-        """Run the function; how it ended. Cancelled with its activity."""
-        info, loop, own = self._info, asyncio.get_running_loop(), copy_context()
-        ended: asyncio.Future[tuple[bool, bytes]] = loop.create_future()
+        """Run the function; how it ended. Cancelled with its activity. Raises PerdureError for one
+        that takes its node down again and again."""
+        with beating(self._beat):
+            try:
+                if self._told.suspected:
+                    async with self._connection.suspects:
+                        await self._run_alone(args)
+                else:
+                    self._begin(args)
+                return await asyncio.shield(self._ended)
+            except asyncio.CancelledError:
+                if activity.is_worker_shutdown():
+                    self._told.harmless()
+                    activity.heartbeat(*self._told.all)
+                self._cancel()
+                if self._how.get("patient"):
+                    stopping = asyncio.ensure_future(activity.wait_for_worker_shutdown())
+                    either: set[asyncio.Future[Any]] = {self._ended, stopping}
+                    await asyncio.wait(either, return_when=FIRST_COMPLETED)
+                    stopping.cancel()
+                    if self._ended.done():
+                        return self._ended.result()
+                raise
+
+    async def _run_alone(self, args: bytes) -> None:
+        """Begin, and come back when the function has ended, or has run for a while: no other one
+        is to begin before the server knows that."""
+        client = self._connection.opened()
+        self._told.alone()
+        await self._told.tell(client)
+        self._begin(args)
+        await asyncio.wait({self._ended}, timeout=ALONE)
+        if not self._ended.done():
+            self._told.harmless()
+            with suppress(RPCError):
+                await self._told.tell(client)
+
+    def _begin(self, args: bytes) -> None:
+        info, loop, own = self._info, self._loop, copy_context()
 
         def settle(ok: bool, value: bytes) -> None:
-            if not ended.done():
-                ended.set_result((ok, value))
+            if not self._ended.done():
+                self._ended.set_result((ok, value))
 
         def done(ok: bool, value: bytes) -> None:
             with suppress(RuntimeError):  # the loop is closed: the node has stopped
@@ -121,37 +172,30 @@ class Attempt:
                 check_size("heartbeat details", encode(details))
                 loop.call_soon_threadsafe(self._keep, details, context=own)
 
-        patient = bool(self._how.get("patient"))
-        timeout, heartbeat = info.start_to_close_timeout, self._how.get("heartbeat")
-        cancel = self._parts.calls.attempt(
+        timeout = info.start_to_close_timeout
+        limits = Limits(
+            running=None if timeout is None else int(timeout.total_seconds() * 1e9),
+            heartbeat=self._how.get("heartbeat"),
+        )
+        self._harmless_at = loop.time() + ALONE
+        self._cancel = self._parts.calls.attempt(
             info.activity_type,
             args,
             self._context(),
             done,
-            Limits(
-                running=None if timeout is None else int(timeout.total_seconds() * 1e9),
-                heartbeat=heartbeat,
-            ),
+            limits,
             beaten,
-            patient=patient,
+            patient=bool(self._how.get("patient")),
         )
-        with beating(lambda: self._details):
-            try:
-                return await asyncio.shield(ended)
-            except asyncio.CancelledError:
-                cancel()
-                if patient:
-                    stopping = loop.create_task(activity.wait_for_worker_shutdown())
-                    either: set[asyncio.Future[Any]] = {ended, stopping}
-                    await asyncio.wait(either, return_when=FIRST_COMPLETED)
-                    stopping.cancel()
-                    if ended.done():
-                        return ended.result()
-                raise
 
     def _keep(self, details: Any) -> None:
-        self._details = (details,)
-        activity.heartbeat(details)
+        self._told.details = details
+        activity.heartbeat(*self._beat())
+
+    def _beat(self) -> tuple[Any, ...]:
+        if self._loop.time() > self._harmless_at:
+            self._told.harmless()
+        return self._told.all
 
     def _context(self) -> bytes:
         info = self._info
@@ -159,7 +203,7 @@ class Attempt:
             encode(self._inherited) if self._inherited else None,
             f"{info.workflow_run_id}/{self._how.get('seq', info.activity_id)}",
             info.attempt,
-            encode(self._details[0]) if self._details else None,
+            None if self._told.details is None else encode(self._told.details),
             self._how.get("id"),
         )
 

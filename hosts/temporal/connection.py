@@ -62,6 +62,8 @@ class TemporalClient:
         #: Search attribute -> its type in the namespace.
         self._attributes: dict[str, str] = {}
         self._adding = asyncio.Lock()
+        #: Of activities that are suspected to take the node down, the one that may.
+        self.suspects = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
 
     def attach(self, on_exit: Callable[[PerdureError | None], None]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hosts.durable.poison import POISON_BOOTS
+from hosts.poison import POISON_BOOTS
 from tests.crash_lab import (
     PATIENCE,
     NodeDied,
