@@ -116,9 +116,10 @@ class Arrivals:
         if origin is None:
             return True
         row = self._shard.runs.row_of(workflow_id)
-        return row is not None and origin == (
-            self._shard.journal.journal_id, row.parent, row.parent_seq
-        )  # fmt: skip
+        if row is None:
+            return False
+        here = (self._shard.journal.journal_id, row.parent, row.parent_seq)
+        return origin in (here, tuple((row.extra or {}).get("origin", ())))
 
     def named(self, workflow_id: str, name: str, ack: ReplyTo | None) -> None:
         """A process gives an open workflow a name."""

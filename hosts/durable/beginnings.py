@@ -27,7 +27,8 @@ class Beginning(NamedTuple):
         carried: [topic, arguments, from], what the run before it had not received.
         parent: PID of who started it, "" for none.
         parent_run, parent_seq: the request of a run of this journal that it is, or 0.
-        extra: what its row keeps from the start.
+        extra: what its row keeps from the start: `search`, `memo`, and `origin`, the request of a
+            run of another journal that it is.
         begins: wall clock before which it takes no step, ns; 0: at once.
         children: open children that it takes over, as `Execution.inherited` has them.
     """

@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 START_BEFORE: Final = faults.declare("host.chain.before")
 
+#: What a run's row keeps for its successor's.
+_KEPT: Final = frozenset({"search", "memo", "origin"})
+
 
 class Chain:
     """Makes the successors of a shard's runs. Used on the shard's thread."""
@@ -139,9 +142,7 @@ class Chain:
     def _next(self, execution: Execution, started: dict[str, Any]) -> Beginning:
         """A run like this one."""
         row = execution.row
-        kept = {
-            name: value for name, value in (row.extra or {}).items() if name in ("search", "memo")
-        }
+        kept = {name: value for name, value in (row.extra or {}).items() if name in _KEPT}
         return Beginning(
             row.workflow_id,
             row.entry,

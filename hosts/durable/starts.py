@@ -54,6 +54,7 @@ class Starts:
             if request.parent and request.parent[0] == self._shard.journal.journal_id
             else None
         )
+        elsewhere = request.parent if parent is None else None
         if request.key is not None and (first := self._started_for(request.key)):
             acks = [(reply, encode(self._pid(first)))] if reply is not None else []
             self._shard.submit(Unit(), Flight(0, acks))
@@ -103,7 +104,7 @@ class Starts:
             start.get("parent", ""),
             parent[1] if parent else 0,
             parent[2] if parent else 0,
-            options.extra,
+            {**(options.extra or {}), "origin": elsewhere} if elsewhere else options.extra,
             rules,
             begins,
         )
