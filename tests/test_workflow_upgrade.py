@@ -1,14 +1,29 @@
-"""`process.upgrade` in a workflow: it goes on as a new run, and loses nothing that it was sent."""
+"""`process.upgrade` in a workflow: it goes on as a new run, and loses nothing that it was sent. On
+both hosts; what a crash at one point of a journal does to it is the last part."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runtime.errors import Kind, PerdureError
-from tests.crash_lab import NodeProcess, check_journal, effects_by_key, survive, until
+from supervision.control import workflows
+from supervision.node import Node
+from tests import both_hosts
+from tests.both_hosts import EMBEDDED, Host, only_on, until_runs
+from tests.crash_lab import (
+    PATIENCE,
+    NodeProcess,
+    check_journal,
+    effects_by_key,
+    survive,
+    until,
+)
 from tests.durable_lab import HOST, durable_app
 
 WORKFLOWS = {
@@ -61,17 +76,20 @@ WORKFLOWS = {
         return n .. " " .. workflow.info().attempt
     """,
     "parent": """
-        local how, each = ...
-        if how == "exec" then return workflow.exec("app:counter", "", 1) end
-        process.spawn("app:counter", "app:orders", "", 1)
+        local how, id = ...
+        local with = process.with_options({["workflow.id"] = id})
+        if how == "exec" then return with:exec("app:counter", "app:orders", "", 1) end
+        with:spawn("app:counter", "app:orders", "", 1)
         return process.events():receive().result.value
     """,
     "hands_over": """
-        local child = ...
+        local id, policy, child = ...
         if not child then
-          local named = process.with_options({["workflow.id"] = "child"})
+          local named = process.with_options({
+            ["workflow.id"] = id, ["workflow.parent_close_policy"] = policy,
+          })
           child = named:spawn("app:counter", "app:orders", "", 9)
-          process.upgrade(nil, child)
+          process.upgrade(nil, id, policy, child)
         end
         local events, inbox = process.events(), process.inbox()
         local msg = channel.select({events:case_receive(), inbox:case_receive()})
@@ -94,6 +112,117 @@ ENTRIES = """
     return process.events():receive().result.value
 """
 PID = "{app:orders|c}"
+start = partial(both_hosts.start, worker=HOST)
+run = partial(both_hosts.run, worker=HOST)
+
+
+@pytest.fixture(scope="module")
+def node(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    app = durable_app(tmp_path_factory.mktemp("app"), WORKFLOWS, entries=ENTRIES)
+    with host.node(app) as running:
+        yield running
+
+
+@pytest.fixture
+def meanwhile() -> Iterator[Callable[..., Future[Any]]]:
+    """Calls something on a thread of its own."""
+    with ThreadPoolExecutor() as threads:
+        yield threads.submit
+
+
+def test_the_new_run_has_the_id_and_both_histories_can_be_read(
+    node: Node, meanwhile: Callable[..., Future[Any]]
+) -> None:
+    pid = start(node, "counter", "", 2, id="both")
+    waiting = meanwhile(node.result, pid, PATIENCE)
+    for text in "abc":
+        node.send(pid, "text", {"text": text})
+    node.send(pid, "end")
+    assert waiting.result(PATIENCE) == "abc"
+    assert node.result(pid, PATIENCE) == "abc"
+    until_runs(node, "both", "continued", "completed")
+    second, first = (row["run_id"] for row in node.workflows('workflow_id = "both"'))
+    assert first != second
+    end = workflows.history(node, pid, first)[-1]
+    assert end["type"] == "continued"
+    expected = {"entry": "app:counter", "args": ["ab", 2], "next_run_id": second}
+    assert expected.items() <= end["data"].items()
+    assert workflows.history(node, pid)[0]["data"]["run_id"] == second
+
+
+def test_unread_messages_come_with_topic_sender_and_order(node: Node) -> None:
+    pid = start(node, "reads_little")
+    sender = run(node, "sends", pid)
+    node.send(pid, "last", True)
+    assert node.result(pid, PATIENCE) == as_sent_by(sender)
+
+
+def as_sent_by(sender: str) -> list[str]:
+    return [
+        "from the first",
+        f"ask<{sender}>,a1",
+        f"log<{sender}>,two,2",
+        f"ask<{sender}>,a2",
+        f"log<{sender}>",
+        "last<>,true",
+    ]
+
+
+@pytest.mark.parametrize("how", ["exec", "spawn"])
+def test_a_parent_waits_for_the_last_run(node: Node, how: str) -> None:
+    child = f"child to {how}"
+    parent = start(node, "parent", how, child)
+    until_runs(node, child, "open")
+    pid = f"{{{HOST}|{child}}}"
+    for text in "ab":
+        node.send(pid, "text", {"text": text})
+    node.send(pid, "end")
+    assert node.result(parent, PATIENCE) == "ab"
+    until_runs(node, child, "continued", "continued", "completed")
+
+
+def test_a_monitor_waits_for_the_last_run(
+    node: Node, meanwhile: Callable[..., Future[Any]]
+) -> None:
+    pid = start(node, "counter", "", 1, id="watched")
+    watched = meanwhile(node.call, "app:watch", pid, timeout=PATIENCE)
+    until_runs(node, "watched", "continued", "open")
+    node.send(pid, "end")
+    assert watched.result(PATIENCE) == "w"
+
+
+def test_children_stay_and_report_to_the_new_run(node: Node) -> None:
+    pid = start(node, "hands_over", "stays", "abandon", id="parent")
+    until_runs(node, "parent", "continued", "open")
+    node.send(f"{{{HOST}|stays}}", "end")
+    assert node.result(pid, PATIENCE) == ["pid.exit", True, ""]
+
+
+@only_on(EMBEDDED, "a server closes children by their policy when a run of their parent ends")
+def test_children_that_were_handed_over_end_with_the_last_run(node: Node) -> None:
+    pid = start(node, "hands_over", "handed over")
+    until_runs(node, "handed over", "open")
+    node.send(pid, "end")
+    assert node.result(pid, PATIENCE) == "left it"
+    with pytest.raises(PerdureError, match="process terminated"):
+        node.result(f"{{{HOST}|handed over}}", PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("entry", "kind", "message"),
+    [
+        ("app:nobody", Kind.NOT_FOUND, "app:nobody is no workflow"),
+        ("app:watch", Kind.INVALID, "app:watch is a function.lua"),
+        (7, Kind.INVALID, "namespace:name"),
+    ],
+)
+def test_what_it_cannot_go_on_as(node: Node, entry: Any, kind: str, message: str) -> None:
+    told = run(node, "wrong", entry)
+    assert told[0] == kind
+    assert message in told[1]
+
+
+# On a journal ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -101,53 +230,38 @@ def app(tmp_path: Path) -> Path:
     return durable_app(tmp_path / "app", WORKFLOWS, entries=ENTRIES)
 
 
-def start(node: NodeProcess, entry: str, *args: Any, **options: Any) -> str:
-    named = {"workflow.id": "c", **{f"workflow.{name}": each for name, each in options.items()}}
-    return node.spawn(f"app:{entry}", HOST, *args, options=named)
-
-
 def statuses(node: NodeProcess, workflow_id: str = "c") -> list[str]:
     return [row["status"] for row in node.do("runs") if row["workflow_id"] == workflow_id]
 
 
-def test_the_new_run_has_the_id_and_both_histories_can_be_read(app: Path) -> None:
-    with NodeProcess(app) as node:
-        pid = start(node, "counter", "", 2)
-        waiting = node.ask("result", pid=pid, timeout=20)
-        for text in "abc":
-            node.send(pid, "text", {"text": text})
-        node.send(pid, "end")
-        assert waiting.result(20) == "abc"
-        assert node.result(pid) == "abc"
-        assert statuses(node) == ["continued", "completed"]
-        first, second = (row for row in node.do("runs") if row["workflow_id"] == "c")
-        assert first["run_id"] != second["run_id"]
-        end = node.history(pid, first["run"])[-1]
-        assert end == ["continued", "app:counter", ["ab", 2], second["run"], second["run_id"]]
-        assert node.history(pid)[0][1]["info"]["run_id"] == second["run_id"]
-
-
-def test_unread_messages_come_with_topic_sender_and_order(app: Path) -> None:
+def test_what_goes_on_outlives_the_node(app: Path) -> None:
     with NodeProcess(app) as node:
         pid = start(node, "reads_little")
-        sender = node.result(node.spawn("app:sends", HOST, pid))
+        sender = node.result(start(node, "sends", pid))
+        parents = {how: start(node, "parent", how, f"child to {how}") for how in ("exec", "spawn")}
+        handing = start(node, "hands_over", "stays", id="hands over")
+        for how in parents:
+            until(partial(lambda child: statuses(node, child) == ["open"], f"child to {how}"))
+            node.send(f"{{app:orders|child to {how}}}", "text", {"text": "a"})
+        until(lambda: statuses(node, "hands over") == ["continued", "open"])
         node.crash()
         node.send(pid, "last", True)
-        assert node.result(pid) == [
-            "from the first",
-            f"ask<{sender}>,a1",
-            f"log<{sender}>,two,2",
-            f"ask<{sender}>,a2",
-            f"log<{sender}>",
-            "last<>,true",
-        ]
+        assert node.result(pid) == as_sent_by(sender)
+        for how, parent in parents.items():
+            node.send(f"{{app:orders|child to {how}}}", "text", {"text": "b"})
+            node.send(f"{{app:orders|child to {how}}}", "end")
+            assert node.result(parent) == "ab"
+        node.send("{app:orders|stays}", "end")
+        assert node.result(handing) == ["pid.exit", True, ""]
+        node.stop()
+    check_journal(app)
 
 
 @pytest.mark.parametrize("fault", ["journal.commit.before:2", "journal.commit.after:2"])
 def test_a_crash_at_any_commit_loses_neither_a_run_nor_a_message(app: Path, fault: str) -> None:
     def script(node: NodeProcess) -> Any:
         if not statuses(node):
-            start(node, "counter", "", 1)
+            start(node, "counter", "", 1, id="c")
         for text in "abc":
             node.send(PID, "text", {"text": text}, key=text)
         node.send(PID, "end", key="end")
@@ -162,7 +276,7 @@ def test_a_crash_at_any_commit_loses_neither_a_run_nor_a_message(app: Path, faul
 def test_runs_that_go_on_at_once_follow_one_another_through_crashes(app: Path) -> None:
     def script(node: NodeProcess) -> Any:
         if not statuses(node):
-            start(node, "quick", 1)
+            start(node, "quick", 1, id="c")
         return node.result(PID)
 
     result, _ = survive(app, script, *["journal.commit.after:2", "host.effect.before:1"] * 3)
@@ -170,73 +284,9 @@ def test_runs_that_go_on_at_once_follow_one_another_through_crashes(app: Path) -
     assert effects_by_key(app) == [(f"turn {n}", []) for n in (1, 2, 3)]
 
 
-@pytest.mark.parametrize("how", ["exec", "spawn"])
-@pytest.mark.parametrize("crash", [False, True])
-def test_a_parent_waits_for_the_last_run(app: Path, how: str, crash: bool) -> None:
-    with NodeProcess(app) as node:
-        parent = node.spawn("app:parent", HOST, how)
-        until(lambda: len(node.do("runs")) == 2)
-        child = node.do("runs")[1]["workflow_id"]
-        pid = f"{{app:orders|{child}}}"
-        node.send(pid, "text", {"text": "a"})
-        if crash:
-            node.crash()
-        node.send(pid, "text", {"text": "b"})
-        node.send(pid, "end")
-        assert node.result(parent) == "ab"
-        assert statuses(node, child) == ["continued", "continued", "completed"]
-
-
-def test_a_monitor_waits_for_the_last_run(app: Path) -> None:
-    with NodeProcess(app) as node:
-        pid = start(node, "counter", "", 1)
-        watched = node.ask("call", function="app:watch", args=[pid])
-        until(lambda: len(statuses(node)) == 2)
-        node.send(pid, "end")
-        assert watched.result(20) == "w"
-
-
-@pytest.mark.parametrize("crash", [False, True])
-def test_children_stay_and_report_to_the_new_run(app: Path, crash: bool) -> None:
-    with NodeProcess(app) as node:
-        pid = start(node, "hands_over")
-        until(lambda: len(statuses(node)) == 2)
-        if crash:
-            node.crash()
-        node.send("{app:orders|child}", "end")
-        assert node.result(pid) == ["pid.exit", True, ""]
-        node.stop()
-    check_journal(app)
-
-
-def test_children_that_were_handed_over_end_with_the_last_run(app: Path) -> None:
-    with NodeProcess(app) as node:
-        pid = start(node, "hands_over")
-        until(lambda: len(statuses(node)) == 2)
-        node.send(pid, "end")
-        assert node.result(pid) == "left it"
-        with pytest.raises(PerdureError, match="process terminated"):
-            node.result("{app:orders|child}")
-
-
-@pytest.mark.parametrize(
-    ("entry", "kind", "message"),
-    [
-        ("app:nobody", Kind.NOT_FOUND, "app:nobody is no workflow"),
-        ("app:watch", Kind.INVALID, "app:watch is a function.lua"),
-        (7, Kind.INVALID, "namespace:name"),
-    ],
-)
-def test_what_it_cannot_go_on_as(app: Path, entry: Any, kind: str, message: str) -> None:
-    with NodeProcess(app) as node:
-        told = node.result(start(node, "wrong", entry))
-    assert told[0] == kind
-    assert message in told[1]
-
-
 def test_an_upgrade_that_cannot_be_written_is_as_if_it_had_not_been(app: Path) -> None:
     with NodeProcess(app) as node:
-        pid = start(node, "counter", "", 1)
+        pid = start(node, "counter", "", 1, id="c")
         node.do("arm", fault="host.chain.before:1:raise-eio")
         with pytest.raises(PerdureError):
             node.send(pid, "text", {"text": "a"})
