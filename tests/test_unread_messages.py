@@ -84,6 +84,22 @@ WORKFLOWS = {
         table.sort(heard)
         return heard
     """,
+    # Its first run ends with events that have come, and that it has not looked at.
+    "looks_late": """
+        local events = process.events()
+        if ... then
+          local cancel, exit = events:receive(), events:receive()
+          local error = exit.result.error
+          return {
+            cancel.kind, cancel.reason, cancel.at:unix() > 0,
+            exit.kind, exit.from, error:kind(), error:details(),
+          }
+        end
+        process.with_options({["workflow.id"] = "loser"}):spawn("app:loses", "app:orders")
+        process.listen("go"):receive()
+        process.upgrade(nil, true)
+    """,
+    "loses": "return nil, errors.new({message = 'lost', kind = errors.CONFLICT, details = {1}})",
     "says": 'process.send(..., "more", math.huge) return process.pid()',
     "child": "process.inbox():receive()",
     "lengths": """
@@ -159,6 +175,15 @@ def test_the_next_of_a_schedule_hears_what_the_one_before_had_not_read(node: Nod
 
 def test_what_a_run_was_started_with_comes_once_with_each_attempt(node: Node) -> None:
     assert both_hosts.run(node, "starter", worker=HOST) == ["one", "two", True]
+
+
+def test_events_that_nobody_has_read_go_to_the_run_that_goes_on(node: Node) -> None:
+    pid = start(node, "looks_late")
+    node.cancel(pid, "enough")
+    until_told(node, pid, "child_ended")
+    node.send(pid, "go")
+    cancel, exit_ = ["pid.cancel", "enough", True], ["pid.exit", "{app:orders|loser}"]
+    assert node.result(pid, PATIENCE) == [*cancel, *exit_, "Conflict", [1]]
 
 
 @pytest.mark.parametrize("how", ["fails", "goes on"])

@@ -53,7 +53,7 @@ function inputs.start(pid, entry, args, options)
   for i = 1, #links do S.link_from_start(slot, links[i]) end
   for i = 1, #messages do
     local message = messages[i]
-    S.deliver(slot, message[1], message[3] or slot.parent, S.decode_payload(message[2]))
+    S.deliver_carried(slot, message[1], message[3] or slot.parent, message[2])
   end
   slot.began = slot.arrivals and slot.arrivals.serial or 0
   local carried = options.carried or {}

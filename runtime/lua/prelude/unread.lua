@@ -6,6 +6,8 @@
 -- S.take_unread(slot, channel) -> list of {value, serial, from, count}     takes all that waits out of it
 -- S.unread_of(slot, after) -> list of {topic, args, from}     of all its channels, in the order in which they came;
 --     those with serials above `after`, which is 0 for all, or slot.began for all that came since its start
+-- S.add_unread_events(slot, list)     adds its events, as messages that nobody can send
+-- S.deliver_carried(slot, topic, from, args)     to who goes on: one of those, or a plain message
 local S = ...
 local next, ipairs, sort, unpack = next, ipairs, table.sort, table.unpack
 local waiting, drain = S.waiting, S.drain
@@ -78,4 +80,24 @@ function S.unread_of(slot, after)
   end
   sort(all, function(a, b) return a.serial < b.serial end)
   return all
+end
+
+local EVENT <const> = "@event" -- no topic may begin so
+
+function S.add_unread_events(slot, list)
+  local waiting, count = {}, 0
+  if slot.events then waiting, count = drain(slot.events) end
+  for i = 1, count do
+    local event = {}
+    for name, value in next, waiting[i] do event[name] = value end
+    event.at = event.at:unix_nano()
+    list[#list + 1] = { EVENT, S.pack_args(event), "" }
+  end
+  return list
+end
+
+function S.deliver_carried(slot, topic, from, args)
+  local count, value, is_table = S.decode_payload(args)
+  if topic == EVENT and is_table and value.kind then return S.deliver_event(slot, value) end
+  S.deliver(slot, topic, from, count, value, is_table)
 end

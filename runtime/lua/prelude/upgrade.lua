@@ -66,7 +66,7 @@ local function upgrade_run(slot, id, ...)
   end
   local args, err = S.encode_outgoing("the arguments of ", id, ...)
   if not args then return nil, err end
-  S.emit_upgrade(slot.pid, id, args, S.unread_of(slot, 0))
+  S.emit_upgrade(slot.pid, id, args, S.add_unread_events(slot, S.unread_of(slot, 0)))
   S.slots[slot.pid] = nil
   leave(slot)
 end
