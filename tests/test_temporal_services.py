@@ -25,7 +25,9 @@ from runtime.errors import Kind, PerdureError
 from supervision import preflight
 from supervision.check import check
 from supervision.node import Node
+from tests.conformance_lab import lua
 from tests.process_lab import PATIENCE, function, write_app
+from tests.services import eventually
 from tests.temporal_lab import DevServer
 
 ENTRIES: dict[str, dict[str, Any]] = {
@@ -223,6 +225,31 @@ def test_the_server_gives_runs_to_the_version_that_is_current(
         pid = node.spawn("app:flow", "app:worker", 4, options={"workflow.id": "versioned"})
         assert node.result(pid, PATIENCE) == 8
     assert asyncio.run(version_of("versioned")) == ("shop", "v7")
+
+
+def test_what_the_sdk_says_goes_to_the_log_and_not_to_the_output_of_a_command(
+    tmp_path: Path,
+    temporal_server: DevServer,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    entries = {
+        **ENTRIES,
+        "client": {"kind": "temporal.client", "address": temporal_server.address},
+        "length": lua("workflow", "return #(...)"),
+        "stuck": lua("workflow", "error('not yet')", on_error="suspend"),
+    }
+    overrides = [f"app:client:tq_prefix={tmp_path}/"]
+    with Node.from_path(write_app(tmp_path, entries), overrides) as node:
+        pid = node.spawn("app:length", "app:worker", "x" * 600_000)
+        assert node.result(pid, PATIENCE) == 600_000
+        stuck = node.spawn("app:stuck", "app:worker")
+        eventually(lambda: "exceeded the warning limit" in caplog.text)
+        eventually(lambda: "Failed activation on workflow app:stuck" in caplog.text)
+        node.terminate(stuck)
+    assert "not yet" in caplog.text
+    assert "Traceback" not in caplog.text
+    assert capfd.readouterr().out == ""
 
 
 def test_without_the_extra_the_check_names_it(

@@ -13,6 +13,7 @@ from temporalio.common import RawValue
 from hosts.sources import is_bundle
 from hosts.temporal import headers as h
 from hosts.temporal import requests, start
+from hosts.temporal.core import StepFailed
 from hosts.temporal.failures import failure
 from hosts.temporal.payloads import encoded_args
 from runtime import inputs
@@ -86,7 +87,7 @@ class Beginning:
     def _check_deployed(self) -> None:
         entry = self._run.info.workflow_type
         if self._run.parts.kind_of(entry) != "workflow.lua":
-            raise RuntimeError(f"{entry} is no workflow.lua that this worker knows")
+            raise StepFailed(f"{entry} is no workflow.lua that this worker knows")
 
     def _options(self) -> StartOptions:
         run, info = self._run, self._run.info

@@ -22,6 +22,7 @@ from temporalio.client import Client
 from temporalio.service import GrpcCompression, RetryConfig, RPCError, RPCStatusCode, TLSConfig
 
 from hosts.temporal.attributes import OWN, Fitted, fitted, name_of, number_of, type_of
+from hosts.temporal.core import core
 from hosts.temporal.headers import HeaderInterceptor
 from hosts.temporal.health import Server
 from hosts.temporal.payloads import CONVERTER
@@ -133,6 +134,7 @@ class TemporalClient:
                     retry_config=RETRIES,
                     grpc_compression=compression_of(self._data["compression"], self.address),
                     connect_timeout=timedelta(seconds=seconds),
+                    runtime=core(),
                 )
                 await self._server.ask(client, seconds)
         except TimeoutError:

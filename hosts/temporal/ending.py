@@ -14,6 +14,7 @@ from temporalio.exceptions import ApplicationError
 from hosts import effects
 from hosts.temporal import headers as h
 from hosts.temporal import start
+from hosts.temporal.core import StepFailed
 from hosts.temporal.failures import failure
 from hosts.temporal.payloads import LIMIT, check_together, payload_of, raw, raw_args
 from hosts.temporal.unread import METADATA, Unread
@@ -48,7 +49,7 @@ async def outcome(run: Execution, end: c.Ended | c.Upgrade) -> RawValue:
     reason: PerdureError = decode(end.value)
     if run.parts.deployed.option(run.info.workflow_type, "on_error") == "suspend":
         # The server tries the task again and again: code that does better gets the same inputs.
-        raise RuntimeError(effects.explain(reason))
+        raise StepFailed(effects.explain(reason))
     if not workflow.unsafe.is_replaying():
         run.parts.log_failure(c.Ended(run.pid, False, end.value, run.info.workflow_type))
     raise await _failure(run, reason, end.messages)

@@ -9,6 +9,7 @@ from typing import Final
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
+from hosts.temporal.core import core
 from hosts.temporal.headers import HeaderInterceptor
 from hosts.temporal.parts import Parts
 from hosts.temporal.payloads import CONVERTER
@@ -40,6 +41,7 @@ async def replayed(
         interceptors=[HeaderInterceptor(), PartsInterceptor(replace(parts, vms=RunVms([vm])))],
         workflow_runner=RunRunner(),
         build_id=BUILD,
+        runtime=core(),
         debug_mode=True,  # no limit
     )
     async with replayer.workflow_replay_iterator(histories) as results:
