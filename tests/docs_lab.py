@@ -84,6 +84,17 @@ def blocks_of(page: Path) -> list[Block]:
     ]
 
 
+def section_of(page: str, title: str) -> str:
+    """The text under a heading."""
+    return page.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def rows_of(page: str, title: str) -> list[list[str]]:
+    """The cells of the tables under a heading, without their heads."""
+    lines = re.findall(r"^\| (.*) \|$", section_of(page, title), flags=re.MULTILINE)
+    return [line.split(" | ") for line in lines[1:]]
+
+
 def run_page(page: Path, folder: Path) -> None:
     """Run what a page shows, in a folder of its own; AssertionError names the line."""
     blocks = blocks_of(page)

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import re
 from fnmatch import fnmatch
+from functools import partial
 
 import journal.upkeep  # noqa: F401  declares its points
 import supervision.node  # noqa: F401  and those of the hosts
 from journal import faults
 from tests.crash.bugs import BUGS
-from tests.docs_lab import DOCS, ROOT
+from tests.docs_lab import DOCS, ROOT, rows_of, section_of
 
 PAGE = (DOCS / "durability.md").read_text(encoding="utf-8")
 
 
-def section(title: str) -> str:
-    """The text under a heading."""
-    return PAGE.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
-
-
-def rows(title: str) -> list[list[str]]:
-    """The cells of the tables under a heading, without their heads."""
-    lines = re.findall(r"^\| (.*) \|$", section(title), flags=re.MULTILINE)
-    return [line.split(" | ") for line in lines[1:]]
+section = partial(section_of, PAGE)
+rows = partial(rows_of, PAGE)
 
 
 def test_every_promise_names_its_tests() -> None:
