@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import socket
 import ssl
+import struct
 import threading
+from collections.abc import Callable
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from select import select
 from typing import Any, Final
@@ -20,8 +23,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from runtime.errors import Kind, PerdureError
 from supervision.node import Node
-from tests.process_lab import PATIENCE, write_app
+from tests.both_hosts import SOON
+from tests.process_lab import PATIENCE, eventually, function, write_app
 from tests.temporal_lab import DevServer
 
 NAME: Final = "temporal.test"
@@ -32,6 +37,10 @@ _FIVE_BITS: Final = {letter: f"{code:05b}" for code, letter in enumerate("012ace
 
 def bits(data: bytes) -> str:
     return "".join(f"{byte:08b}" for byte in data)
+
+
+def bits_of_key(key: str) -> str:
+    return "".join(_FIVE_BITS[letter] for letter in key)
 
 
 class Authority:
@@ -90,21 +99,40 @@ class Front:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._open: set[ssl.SSLSocket] = set()
+        self._refusal: bytes | None = None
         self._closed = False
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
 
+    def refuse(self, status: int, text: str) -> None:
+        """From now on each request is answered with a status of gRPC."""
+        fields = {"content-type": "application/grpc", "grpc-status": status, "grpc-message": text}
+        # HPACK (RFC 7541): ":status 200" of the static table, then literals.
+        self._refusal = b"\x88" + b"".join(
+            b"\0" + b"".join(bytes([len(part)]) + part.encode() for part in (name, str(value)))
+            for name, value in fields.items()
+        )
+        self._disconnect()
+
+    def demand(self, context: ssl.SSLContext) -> None:
+        """From now on clients have to fulfil this."""
+        self._context, self._refusal = context, None
+        self._disconnect()
+
     def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            for each in self._open:
-                with suppress(OSError):  # it is gone already
-                    each.shutdown(socket.SHUT_RDWR)
+        self._closed = True
+        self._disconnect()
         self._listener.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join()
         self._listener.close()
+
+    def _disconnect(self) -> None:
+        with self._lock:
+            for each in self._open:
+                with suppress(OSError):  # it is gone already
+                    each.shutdown(socket.SHUT_RDWR)
 
     def _accept(self) -> None:
         with suppress(OSError):  # the end
@@ -129,6 +157,9 @@ class Front:
                 client.do_handshake()
                 peer: Any = client.getpeercert() or {}
                 self.names.update(value for ((_, value),) in peer.get("subject", ()))
+                if self._refusal is not None:
+                    _answer_all(client, self._refusal)
+                    return
                 with socket.create_connection(self._behind) as server:
                     self._pass_on(client, server)
             finally:
@@ -147,6 +178,31 @@ class Front:
                     server.sendall(data)
                 else:
                     client.sendall(data)
+
+
+def _answer_all(client: ssl.SSLSocket, headers: bytes) -> None:
+    """Answer each request with these headers only, as HTTP/2 (RFC 9113) has it."""
+    stream = client.makefile("rwb")
+
+    def frame(kind: int, flags: int, number: int, payload: bytes = b"") -> None:
+        stream.write(struct.pack("!I", len(payload))[1:] + struct.pack("!BBI", kind, flags, number))
+        stream.write(payload)
+        stream.flush()
+
+    stream.read(len(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
+    frame(_SETTINGS, 0, 0)
+    while head := stream.read(9):
+        kind, flags, number = struct.unpack("!BBI", head[3:])
+        payload = stream.read(int.from_bytes(head[:3]))
+        if kind == _HEADERS:
+            frame(_HEADERS, _END, number, headers)
+        elif kind in (_SETTINGS, _PING) and not flags & _ACK:
+            frame(kind, _ACK, 0, payload if kind == _PING else b"")
+
+
+#: Frames of HTTP/2 and their flags.
+_HEADERS, _SETTINGS, _PING = 1, 4, 6
+_ACK, _END = 1, 4 | 1
 
 
 @pytest.fixture
@@ -174,6 +230,18 @@ def app(folder: Path, authority: Authority, address: str, auth: dict[str, Any]) 
             "client": client,
             "worker": {"kind": "temporal.worker", "client": "app:client", "workers": 1},
             "flow": {"kind": "workflow.lua", "source": "return ..."},
+            "double": function("return ... * 2"),
+            "collects": {
+                "kind": "workflow.lua",
+                "source": """
+                local got = {}
+                while true do
+                  local m = process.inbox():receive()
+                  if m:topic() == "end" then return got end
+                  got[#got + 1] = m:payload():data()
+                end
+            """,
+            },
         },
     )
 
@@ -197,7 +265,21 @@ def test_a_key_goes_with_what_is_asked_over_tls(
     with closing(Front(temporal_server.address, context_of(authority, mutual=False))) as tls:
         with Node.from_path(app(tmp_path, authority, tls.address, auth)) as node:
             assert node.result(node.spawn("app:flow", "app:worker", 7), PATIENCE) == 7
-        assert "".join(_FIVE_BITS[letter] for letter in KEY) in bits(bytes(tls.came))
+        assert bits_of_key(KEY) in bits(bytes(tls.came))
+
+
+def test_a_file_with_another_key_is_read_when_the_client_is_restarted(
+    tmp_path: Path, temporal_server: DevServer, authority: Authority
+) -> None:
+    (tmp_path / "key").write_text(KEY, encoding="utf-8")
+    auth = {"type": "api_key", "api_key_file": str(tmp_path / "key")}
+    with closing(Front(temporal_server.address, context_of(authority, mutual=False))) as tls:
+        with Node.from_path(app(tmp_path, authority, tls.address, auth)) as node:
+            (tmp_path / "key").write_text(KEY[::-1], encoding="utf-8")
+            node.supervisor.restart_child("app:client")
+            eventually(lambda: states(node) == dict.fromkeys(OF_SERVER, "running"))
+            assert node.result(node.spawn("app:flow", "app:worker", 7), PATIENCE) == 7
+        assert bits_of_key(KEY[::-1]) in bits(bytes(tls.came))
 
 
 def test_a_client_certificate_says_who_it_is(
@@ -228,3 +310,92 @@ def test_a_certificate_that_nobody_signed_is_refused(
         assert (client.state, client.next_attempt is not None) == ("failed", True)
         assert client.error is not None
         assert tls.address in client.error.message
+
+
+#: Codes of gRPC.
+UNAUTHENTICATED: Final = 16
+PERMISSION_DENIED: Final = 7
+
+
+def states(node: Node) -> dict[str, str]:
+    return {each.id: each.state for each in node.services() if each.id in OF_SERVER}
+
+
+OF_SERVER: Final = ("app:client", "app:worker")
+
+
+def is_told(node: Node, text: str) -> bool:
+    """Whether the client has failed with an error that begins so."""
+    (client,) = (each for each in node.services() if each.id == "app:client")
+    return client.error is not None and client.error.message.startswith(text)
+
+
+@pytest.mark.parametrize("to_the_end", [False, pytest.param(True, marks=pytest.mark.soak)])
+def test_credentials_that_are_refused_later_stop_nothing_but_what_needs_the_server(
+    tmp_path: Path, temporal_server: DevServer, authority: Authority, to_the_end: bool
+) -> None:
+    """A key that was revoked, permissions that are gone, certificates that are not trusted now;
+    each time the server takes them again later. The SDK asks for work 10 s after a refusal."""
+    (tmp_path / "other").mkdir()
+    other = Authority(tmp_path / "other")
+    certificate, key = authority.certificate("shop")
+    auth = {"type": "mtls", "cert_file": certificate, "key_file": key}
+    trusting, strict = (context_of(each, mutual=True) for each in (authority, other))
+    strict.load_cert_chain(*authority.certificate(NAME))
+    with closing(Front(temporal_server.address, trusting)) as tls:
+        folder = app(tmp_path, authority, tls.address, auth)
+        # What the server gave to a connection that was cut is soon given again.
+        soon = [f"app:worker:{each}" for each in SOON]
+        overrides = ["app:client:health_check.interval=300ms", *soon]
+        with Node.from_path(folder, overrides) as node:
+            run = node.spawn("app:collects", "app:worker")
+            assert node.result(node.spawn("app:flow", "app:worker", 1), PATIENCE) == 1
+            refusals: list[tuple[Callable[[], None], str, str]] = [
+                (
+                    partial(tls.refuse, UNAUTHENTICATED, "the key was revoked"),
+                    "refuses: the key was revoked",
+                    Kind.PERMISSION_DENIED,
+                ),
+                (
+                    partial(tls.refuse, PERMISSION_DENIED, "no such permission"),
+                    "refuses: no such permission",
+                    Kind.PERMISSION_DENIED,
+                ),
+                (partial(tls.demand, strict), "cannot be reached", Kind.UNAVAILABLE),
+            ]
+            for number, (refuse, text, kind) in enumerate(refusals):
+                refuse()
+                eventually(lambda: states(node) == dict.fromkeys(OF_SERVER, "failed"))
+                # A connection that has just broken is told first.
+                told = f"app:client: the Temporal server at {tls.address} {text}"
+                eventually(partial(is_told, node, told))
+                assert node.call("app:double", 4, timeout=PATIENCE) == 8
+                if kind == Kind.PERMISSION_DENIED:
+                    for ask in (
+                        lambda: node.send(run, "n", "refused"),
+                        lambda: node.spawn("app:flow", "app:worker", 1),
+                    ):
+                        with pytest.raises(PerdureError, match=text.removeprefix("refuses: ")) as e:
+                            ask()
+                        assert (e.value.kind, e.value.retryable) == (kind, False)
+                tls.demand(trusting)
+                eventually(lambda: states(node) == dict.fromkeys(OF_SERVER, "running"))
+                node.send(run, "n", number)
+            node.send(run, "end")
+            if to_the_end:
+                assert node.result(run, PATIENCE) == [0, 1, 2]
+
+
+def test_a_server_that_refuses_from_the_start_is_told_in_its_words(
+    tmp_path: Path, temporal_server: DevServer, authority: Authority
+) -> None:
+    auth = {"type": "api_key", "api_key": KEY}
+    with closing(Front(temporal_server.address, context_of(authority, mutual=False))) as tls:
+        tls.refuse(UNAUTHENTICATED, "no such key")
+        with Node.from_path(app(tmp_path, authority, tls.address, auth)) as node:
+            client = {each.id: each for each in node.services()}["app:client"]
+            assert (client.state, client.next_attempt is not None) == ("failed", True)
+            assert client.error is not None
+            assert client.error.message == (
+                f"app:client: the Temporal server at {tls.address} refuses: no such key"
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
@@ -30,6 +31,9 @@ from hosts.temporal.requests import NodeRequests
 from runtime.errors import Kind, PerdureError
 
 T = TypeVar("T")
+
+#: How the SDK writes what a server has answered.
+_STATUS: Final = re.compile(r'Status { code: (?P<code>\w+), message: "(?P<message>[^"]+)"')
 
 #: A request to a server that is away is made again for five minutes, every second at the end.
 RETRIES: Final = RetryConfig(
@@ -140,7 +144,10 @@ class TemporalClient:
         except TimeoutError:
             raise self._server.failed(f"does not answer within {seconds:g}s") from None
         except (RuntimeError, ValueError, OSError) as error:
-            raise self._server.failed(f"cannot be reached: {said(error)}") from None
+            status = _STATUS.search(str(error))
+            refuses = status is not None and status["code"] != "Unavailable"
+            what = "refuses" if refuses else "cannot be reached"
+            raise self._server.failed(f"{what}: {said(error)}") from None
         return client
 
     def _api_key(self) -> str | None:
@@ -242,8 +249,10 @@ def _is_here(address: str) -> bool:
 
 
 def said(error: BaseException) -> str:
-    """What an error of the SDK says: without what the machine adds to it in other lines."""
-    return str(error).partition("\n")[0]
+    """What an error of the SDK says: the server's own words, where it has answered, else without
+    what the machine adds in other lines."""
+    status = _STATUS.search(str(error))
+    return str(error).partition("\n")[0] if status is None else status["message"]
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
