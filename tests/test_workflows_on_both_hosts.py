@@ -78,6 +78,12 @@ ENTRIES: Final[dict[str, dict[str, Any]]] = {
     "tried": {"kind": "function.python", "target": "helpers:refuses",
               "meta": {"options": {"retry": {"max_attempts": 3, "initial_delay": 10}}}},
     "echo": lua("workflow", "return ..."),
+    "takes_a_name": lua("workflow", """
+        local registry = process.registry
+        local taken = registry.register("till")
+        if not ... then time.sleep("1h") end
+        return {taken, registry.lookup("till") == process.pid()}
+    """),
     "waits": lua("workflow", WAIT + "wait() return ..."),
     "fails": lua("workflow", "error(errors.new{message = 'no', kind = errors.CONFLICT, "
                  "retryable = false, details = {a = 1}}, 0)"),
@@ -303,6 +309,15 @@ def test_a_workflow_id_is_used_once_at_a_time(node: Node) -> None:
 
 def test_a_name_is_a_workflow_id_and_free_after_the_end(node: Node) -> None:
     assert process(node, "by_name") == [True, 3, Kind.NOT_FOUND]
+
+
+def test_a_name_that_a_run_takes_is_free_after_its_end(node: Node) -> None:
+    assert [run(node, "takes_a_name", True) for _ in range(2)] == [[True, True]] * 2
+    pid = start(node, "takes_a_name")
+    until_told(node, pid, "timer_started")
+    node.terminate(pid)
+    assert failure(lambda: node.result(pid, PATIENCE)).kind == Kind.CANCELED
+    assert run(node, "takes_a_name", True) == [True, True]
 
 
 def test_keys_make_requests_that_are_repeated_harmless(node: Node) -> None:

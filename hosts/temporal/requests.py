@@ -20,6 +20,7 @@ from temporalio.common import RetryPolicy
 from hosts import effects
 from hosts.temporal.payloads import check_size
 from runtime import commands as c
+from runtime import inputs
 from runtime.codec import decode, encode
 from runtime.errors import PerdureError
 from runtime.inputs import Input
@@ -101,7 +102,7 @@ class NodeRequests:
             c.Send: partial(effects.send, router),
             c.Spawn: lambda command: router.spawn(effects.spawn_request(command)),
             c.Control: partial(effects.control, router),
-            c.Name: partial(effects.name, router),
+            c.Name: partial(_name, router),
             c.Ask: partial(effects.ask, router),
         }
 
@@ -133,6 +134,15 @@ class NodeRequests:
         settle = self._waiting.pop(item[2], None)
         if settle is not None:
             settle(item[3], item[4])
+
+
+def _name(router: Router, command: c.Name) -> None:
+    """As those of processes; the host of a run that takes a name hears of its end, and frees it."""
+    if command.verb == "register" and command.target in (None, command.pid):
+        reply = (command.pid, command.seq)
+        router.deliver(inputs.name(command.pid, command.name, reply))
+    else:
+        effects.name(router, command)
 
 
 def _soon(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *args: Any) -> None:

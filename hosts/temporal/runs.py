@@ -54,6 +54,8 @@ class Runs:
         self._clock = clock
         #: (PID, watcher, whether by link) -> the wait for its end.
         self._watches: dict[tuple[str, str, bool], asyncio.Task[None]] = {}
+        #: PIDs of workflows that hold names until their end.
+        self._named: set[str] = set()
 
     def _handle(self, workflow_id: str, run_id: str = "") -> Any:
         return self._client.get_workflow_handle(
@@ -241,7 +243,7 @@ class Runs:
         return encode(True)
 
     async def named(self, pid: str, workflow_id: str, name: str) -> bytes:
-        """A process gives an open workflow a name, which is free again at its end."""
+        """Give an open workflow a name, which is free again at its end."""
         status = await self.status(workflow_id)
         if status != WorkflowExecutionStatus.RUNNING:
             raise start.gone(pid, status)
@@ -249,14 +251,18 @@ class Runs:
 
         async def release() -> None:
             await self.ended(workflow_id)
+            self._named.discard(pid)
             self._parts.router.names.release(pid)
 
-        self._lanes.keep(release())
+        if pid not in self._named:
+            self._named.add(pid)
+            self._lanes.keep(release())
         return encode(True)
 
     async def result(self, workflow_id: str) -> bytes:
         """The result of a workflow, when it has ended. Raises the error that it ended with."""
         ok, value = await self.ended(workflow_id)
+        self._parts.router.names.release(self._parts.pid(workflow_id))
         if not ok:
             raise value
         return encode(value)
