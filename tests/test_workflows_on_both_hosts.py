@@ -14,7 +14,7 @@ from supervision.control import workflows as operations
 from supervision.node import Node
 from tests.both_hosts import WORKER, Host, application, failure, run, start, until_runs, until_told
 from tests.conformance_lab import lua
-from tests.process_lab import PATIENCE
+from tests.process_lab import PATIENCE, eventually
 
 PYTHON: Final = """
 import pathlib, time
@@ -158,6 +158,12 @@ ENTRIES: Final[dict[str, dict[str, Any]]] = {
         if n == 2 then process.listen("go"):receive() end
         process.upgrade(nil, n - 1)
     """),
+    "leaves": lua("workflow", """
+        coroutine.spawn(function() process.exec("app:stays", "app:one") end)
+        if ... then process.inbox():receive() end
+        return "ended"
+    """),
+    "stays": lua("process", "process.inbox():receive()"),
     "hands_on": lua("workflow", """
         local peer, seen = ...
         local inbox = process.inbox()
@@ -496,6 +502,19 @@ def test_a_run_that_goes_on_as_new_hears_of_its_children(
         until_runs(node, f"goes-on-{policy}", "continued", "continued", "open")
         node.send(child, "end", "well")
     assert node.result(pid, PATIENCE) == ["pid.exit", child, expected or "well"]
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_run_ends_while_a_process_that_it_has_started_goes_on(node: Node, waits: bool) -> None:
+    pid = start(node, "leaves", waits)
+    if waits:
+        eventually(lambda: any(each["entry"] == "app:stays" for each in node.processes()))
+        node.send(pid, "go")
+    assert node.result(pid, PATIENCE) == "ended"
+    for each in node.processes():
+        if each["entry"] == "app:stays":
+            assert waits
+            node.terminate(each["pid"])
 
 
 def test_what_is_deployed_is_taken_up_by_runs_that_want_it(node: Node) -> None:

@@ -35,11 +35,12 @@ class Asking:
         task: asyncio.Task[RawValue]
         if isinstance(command, c.Spawn) and command.flags & c.EXEC:
             task = self.wait_long(requests.NODE, fields, str(command.seq))
+            self._run.leave(task)
         else:
             task = workflow.start_local_activity(
                 requests.NODE, args=fields, result_type=RawValue, **requests.TIMES
             )
-        self._run.keep(task)
+            self._run.keep(task)
         task.add_done_callback(partial(self._answered, command.seq))
 
     def wait_long(

@@ -44,6 +44,8 @@ from runtime.lua.machine import OutOfMemoryError
 NIL: Final = encode(None)
 #: Timers of the server go by milliseconds, and none is shorter.
 _SHORTEST: Final = 0.001
+#: Marks that the end of a run has left something behind.
+_LEAVES: Final = "perdure.leaves"
 
 
 class Execution:
@@ -76,6 +78,8 @@ class Execution:
         self._timers: dict[int, asyncio.TimerHandle] = {}
         #: Tasks whose end the end of the run waits for.
         self._pending: set[asyncio.Task[Any]] = set()
+        #: Tasks that its end leaves behind.
+        self._left: set[asyncio.Task[Any]] = set()
         self.pace = Pace()
         self._released: list[c.Command] = []
         self.asking = Asking(self)
@@ -165,6 +169,9 @@ class Execution:
                     await self._perform(command)
             # What the server is still to be told of the run, it is told before the end.
             await self._wait(lambda: not self._pending)
+            # Histories without this mark are of when the end waited for these, too.
+            if self._left and not workflow.patched(_LEAVES):
+                await self._wait(lambda: not self._left)
         finally:
             self.vm.end(self.pid, self.info.run_id)
         return await outcome(self, self._end)
@@ -262,6 +269,11 @@ class Execution:
         """The end of the run waits for this one's."""
         self._pending.add(task)
         task.add_done_callback(self._settled)
+
+    def leave(self, task: asyncio.Task[Any]) -> None:
+        """The end of the run does not wait for this one's."""
+        self._left.add(task)
+        task.add_done_callback(self._left.discard)
 
     def _settled(self, task: asyncio.Task[Any]) -> None:
         self._pending.discard(task)
