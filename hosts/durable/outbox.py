@@ -30,6 +30,8 @@ CLOSES: Final = 1 << 31
 RUN_UNIT: Final = 1 << 32
 
 _ANSWER_RECORDS = {"message_sent": "message_answered", "child_requested": "child_started"}
+#: Where the record of a request has what it is for, unless that is always there.
+_TARGETS: Final = {"message_sent": 2, "child_requested": 3, "control_sent": 3, "child_close": 3}
 
 Request = TypeVar("Request", c.Send, c.Spawn, c.Control, c.Name, c.Ask)
 
@@ -73,6 +75,14 @@ class Outbox:
             self.close_child(execution, record)
         else:
             self.perform(execution, records.command_of(execution.pid, record))
+
+    def reaches(self, record: Record) -> bool:
+        """Whether what a request is for is there now, or nobody can say."""
+        place = _TARGETS.get(record[0])
+        try:
+            return place is None or self._shard.parts.router.reaches(record[place])
+        except PerdureError:
+            return True
 
     def open_children(self, execution: Execution) -> list[Child]:
         """The children of a run that have not ended, as far as it knows."""

@@ -153,6 +153,13 @@ class Router:
         name = pid[1 : pid.find("|")]
         return self._hosts.get(name) or self._hosts.get(self._stand_ins.get(name, ""))
 
+    def reaches(self, dest: str) -> bool:
+        """Whether the host of a PID, or with an id or task queue, runs, or somebody has a name.
+        Raises PerdureError when a host cannot say."""
+        if is_pid(dest):
+            return self._host_of(dest) is not None
+        return dest in self._hosts or bool(self._queues.get(dest)) or self.lookup(dest) is not None
+
     def served_by(self, task_queue: str) -> Host | None:
         """The host that serves a task queue, or has this id; None without one, or with two."""
         served = self._queues.get(task_queue, set())

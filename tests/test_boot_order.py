@@ -1,0 +1,62 @@
+"""Hosts come up one after the other: what a run asked of one that is not up yet waits for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.crash_lab import NodeProcess, check_journal
+from tests.durable_lab import HOST, durable_app
+
+WORKFLOWS = {
+    "hears": "return process.inbox():receive():topic()",
+    "asks": """
+        local how = process.inbox():receive():topic()
+        if how == "send" then return assert(process.send("{app:later|hears}", "heard")) end
+        if how == "name" then return assert(process.send("hears", "heard")) end
+        if how == "service" then return assert(process.send("printer", "heard")) end
+        if how == "spawn" then return assert(process.spawn("app:hears", "app:later")) ~= nil end
+        if how == "cancel" then return assert(process.cancel("{app:later|hears}", "now")) end
+        return assert(process.exec("app:quick", "app:later"))
+    """,
+    "quick": "return true",
+}
+LATER = """
+- name: later
+  kind: workflow.host
+  journal: journal
+  lifecycle: {auto_start: true, requires: [orders]}
+- name: printer
+  kind: process.lua
+  source: file://printer.lua
+  method: main
+- name: service
+  kind: process.service
+  process: printer
+  host: processes
+  lifecycle: {auto_start: true, requires: [later]}
+"""
+PRINTER = """
+local function main()
+  process.registry.register("printer")
+  process.inbox():receive()
+end
+return {main = main}
+"""
+
+
+@pytest.mark.parametrize("how", ["send", "spawn", "cancel", "exec", "name", "service"])
+def test_what_was_asked_before_a_crash_waits_for_its_host(tmp_path: Path, how: str) -> None:
+    app = durable_app(tmp_path / "app", WORKFLOWS, entries=LATER)
+    (app / "printer.lua").write_text(PRINTER)
+    with NodeProcess(app) as node:
+        node.spawn("app:hears", "app:later", options={"workflow.id": "hears"})
+        pid = node.spawn("app:asks", HOST)
+        node.do("arm", fault="host.effect.before:1")
+        node.ask("send", dest=pid, topic=how, payload=[])
+        node.wait_dead()
+    with NodeProcess(app) as node:
+        assert node.result(pid) is True
+        node.stop()
+    check_journal(app)
