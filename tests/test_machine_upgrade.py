@@ -6,10 +6,10 @@ from typing import Any
 
 from runtime import commands as c
 from runtime import inputs
-from runtime.codec import decode
+from runtime.codec import decode, encode_args
 from runtime.errors import Kind
 from runtime.lua.machine import Definition
-from tests.machine_harness import Node, entry, error_of
+from tests.machine_harness import EPOCH, Node, entry, error_of
 
 COUNTER = """
     local count = ...
@@ -224,3 +224,19 @@ def test_what_is_gone_starts_no_more_and_runs_on() -> None:
     node.send(pid, "end")
     assert node.result(pid) == "end"
     assert error_of(lambda: node.start("main")).kind == Kind.NOT_FOUND
+
+
+def test_an_event_that_was_carried_on_is_an_event_again() -> None:
+    node = Node(
+        {
+            "main": """
+        local event, msg = process.events():receive(), process.inbox():receive()
+        return {event.kind, event.at:unix(), msg:topic(), msg:payload():data()}
+    """
+        }
+    )
+    event = {"kind": "pid.cancel", "from": "", "at": EPOCH}
+    for how in ("messages", "carried"):
+        given = {how: [("@event", encode_args([event]), ""), ("n", encode_args([1]), "")]}
+        assert node.run("main", **given) == ["pid.cancel", EPOCH // 10**9, "n", 1]
+        node.commands.clear()

@@ -157,6 +157,7 @@ ODD: Final[dict[str, list[Any]]] = {
     h.PARENT: [5, {"a": 1}, None],
     h.KEYS: ["one", {"a": 1}, [1]],
     h.MESSAGES: [7, ["go"], [["go", 1, ""]], [["go", []]]],
+    h.UNREAD: ["r", b"\xc1", b"\x93\xa1r\x90\xc0", b"\x93\xa1r\x91\x92\xa4kill\xa0\x90"],
     h.CHILDREN: ["one", [1], [["one"]], [["one", 2]]],
     h.SOURCE: ["return 1", 12, b"", *map(zlib.compress, (b"return 1", b"\x93\x01", b"\x90"))],
     h.SEED: ["seed", 12, [1]],

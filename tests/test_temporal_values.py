@@ -11,9 +11,12 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 from temporalio.exceptions import TimeoutError as ServerTimeout
 
+from hosts.temporal import unread
 from hosts.temporal.failures import error_of, failure
 from hosts.temporal.payloads import encoded, payload_of, raw, value_of
-from runtime.codec import decode, encode
+from hosts.temporal.unread import Unread
+from runtime import inputs
+from runtime.codec import decode, encode, encode_args
 from runtime.errors import Kind, PerdureError
 
 PLAIN: list[Any] = [
@@ -56,6 +59,7 @@ def test_errors_keep_what_they_are() -> None:
     back = error_of(sent)
     assert (back, back.trace) == (error, error.trace)
     assert (sent.type, sent.message, sent.non_retryable) == ("Conflict", "no", False)
+    assert error_of(failure(error, left=b"unread")) == error
     assert failure(PerdureError("", "x", False)).non_retryable
     assert error_of(failure(PerdureError("", "x"))).kind == ""
 
@@ -67,3 +71,37 @@ def test_foreign_failures_become_errors_by_what_they_say() -> None:
     assert error_of(ApplicationError("no", type="Conflict")).kind == Kind.CONFLICT
     late = error_of(ServerTimeout("late", type=None, last_heartbeat_details=[]))
     assert (late.kind, late.message) == (Kind.TIMEOUT, "late")
+
+
+#: What a run has not received, as the machine tells it: an event is a message that nobody can send.
+EVENT = {"kind": "pid.cancel", "from": "", "at": 5}
+MESSAGES = [
+    ("log", encode_args([1, "x" * 200]), "{app:orders|a}"),
+    ("@event", encode_args([EVENT]), ""),
+    ("l\udcff", encode_args([]), ""),
+]
+LATE = [
+    inputs.message("p", "late", "", encode_args([2])),
+    inputs.answer("p", 5, True, b""),
+    inputs.control("p", "cancel", "", None),
+]
+WRITTEN = [
+    ["message", "", "log", "{app:orders|a}", encode_args([1, "x" * 200])],
+    ["signal", "", encode(EVENT)],
+    ["message", "", "l\udcff", "", encode_args([])],
+    ["message", "p", "late", "", encode_args([2])],
+    ["control", "p", "cancel", "", None],
+]
+
+
+@pytest.mark.parametrize(
+    ("room", "items", "keys"),
+    [(2000, 5, 2), (400, 2, 2), (370, 1, 2), (330, 0, 2), (125, 0, 2), (40, 0, 0)],
+)
+def test_what_a_run_leaves_is_written_within_its_room(room: int, items: int, keys: int) -> None:
+    left = Unread.of("run", MESSAGES, LATE, ["k" * 10, "l"])
+    assert left.items == WRITTEN
+    part = left.within(room)
+    assert (part.items, len(part.keys)) == (WRITTEN[:items], keys)
+    assert len(part.written()) <= room
+    assert unread.read(part.written()) == (part if items or keys else None)

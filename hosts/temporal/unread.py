@@ -18,7 +18,9 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
+from hosts.temporal.requests import EVENT
 from runtime import inputs
+from runtime.codec import decode_args, encode
 from runtime.errors import PerdureError
 from runtime.inputs import Input
 
@@ -60,10 +62,16 @@ class Unread(NamedTuple):
         """What a run leaves, with its run id and the keys that it knows.
 
         Args:
-            messages: topic, encoded arguments and sender of those that its code has not received.
+            messages: topic, encoded arguments and sender of those that its code has not received;
+                an event among them has a topic that nobody can send.
             late: what came behind its last step.
         """
-        items = [inputs.message("", topic, sender, args) for topic, args, sender in messages]
+        items = [
+            inputs.signal("", encode(decode_args(args)[0]))
+            if topic == EVENT
+            else inputs.message("", topic, sender, args)
+            for topic, args, sender in messages
+        ]
         items += [item for item in late if item[0] in _SHAPES]
         return cls(run, items, keys)
 

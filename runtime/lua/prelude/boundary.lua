@@ -59,7 +59,7 @@ function inputs.start(pid, entry, args, options)
   local carried = options.carried or {}
   for i = 1, #carried do
     local message = carried[i]
-    S.deliver(slot, message[1], message[3], S.decode_payload(message[2]))
+    S.deliver_carried(slot, message[1], message[3], message[2])
   end
   S.start_main(slot, S.decode_list(args))
   slot.up = options.up
