@@ -196,7 +196,8 @@ BUGS: Final[dict[str, Bug]] = {
     "timer-dropped": Bug(
         "a sleep leaves no row in the timer index",
         _timer_dropped,
-        f"{_PROMISE}06_timers.py::test_what_fell_due_while_the_node_was_down_fires_at_boot_in_due_order",
+        f"{_PROMISE}06_timers.py::"
+        "test_what_fell_due_while_the_node_was_down_fires_at_boot_in_due_order[embedded]",
     ),
     "first-result-wins-dropped": Bug(
         "a second result of an activity is recorded too",
