@@ -184,7 +184,11 @@ class Node:
                 logger.error(
                     "no control socket %s, the node runs without: %s", self.data.socket, error
                 )
-        return self.supervisor.start_all(progress)
+        self.router.starting()
+        try:
+            return self.supervisor.start_all(progress)
+        finally:
+            self.router.started()
 
     def stop(self, progress: Progress | None = None) -> list[str]:
         """Stop every service in order; ids of those that did not stop in time. Stops once."""

@@ -1,13 +1,19 @@
-"""Promise 3: no effect before its commit, and none lost after it."""
+"""Promise 3: no effect before its commit, and none lost after it.
+
+Points at calls of the journal are for the journal only. What a run on a server asks its node for is
+done before the server hears of its step: see test_promise_05_exactly_once.py.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from runtime.errors import Kind, PerdureError
+from tests.both_hosts import Host
 from tests.crash_lab import NodeProcess, check_journal, effects, effects_by_key, until
 from tests.durable_lab import HOST, durable_app, kinds_on_disk
 
@@ -20,6 +26,18 @@ WORKFLOWS = {
     """,
     "child": 'return funcs.call("app:effect", "child")',
     "listen": 'return funcs.call("app:effect", "heard", process.inbox():receive():topic())',
+    "asks": """
+        local listener, other = ...
+        local call, done = funcs.async("app:effect", "called"), channel.new(3)
+        local function ask(f) coroutine.spawn(function() done:send(f() and true) end) end
+        ask(function() return process.send(listener, "hello", 1) end)
+        ask(function()
+          local apart = process.with_options({["workflow.parent_close_policy"] = "abandon"})
+          return apart:spawn("app:child", "app:orders")
+        end)
+        ask(function() return process.cancel(other, "no more") end)
+        return {call:response():receive():data(), done:receive(), done:receive(), (done:receive())}
+    """,
     "name": 'return process.registry.register("clerk")',
     "cancel": 'return process.cancel((...), "no more")',
     "cancelled": 'return funcs.call("app:effect", "told", process.events():receive().reason)',
@@ -30,6 +48,31 @@ ID = {"workflow.id": "run"}
 @pytest.fixture
 def app(tmp_path: Path) -> Path:
     return durable_app(tmp_path / "app", WORKFLOWS)
+
+
+@pytest.fixture(scope="module")
+def node(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
+    app = durable_app(tmp_path_factory.mktemp("app"), WORKFLOWS, host=host)
+    with NodeProcess(app) as running:
+        yield running
+    host.check(app)
+
+
+def test_what_a_step_asked_for_is_done_by_the_next_boot(node: NodeProcess) -> None:
+    """On a server the node is killed when the server has the step, and the function is to run."""
+    others = [node.spawn(f"app:{name}", HOST) for name in ("listen", "cancelled")]
+    for each in others:
+        node.until_recorded(each, "step")
+    node.do("arm", fault="host.attempt.before:1")
+    node.ask("spawn", entry="app:asks", host=HOST, args=others, options=ID)
+    node.wait_dead()
+    assert effects(node.app) == []
+    node.crash()
+    assert node.result("{app:orders|run}") == ["called", True, True, True]
+    done = [("called", []), ("child", []), ("heard", ["hello"]), ("told", ["no more"])]
+    until(lambda: sorted(effects_by_key(node.app)) == done)
+    for each in others:
+        node.result(each)
 
 
 def test_killed_before_the_commit_nothing_was_done(app: Path) -> None:

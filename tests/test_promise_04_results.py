@@ -1,7 +1,12 @@
-"""Promise 4: a result is recorded once; attempts are journaled before they run; poison is found."""
+"""Promise 4: a result is recorded once; attempts are journaled before they run; poison is found.
+
+Points at calls of the journal are for the journal only; test_temporal_poison.py has how a server's
+activities are found to be poison.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -10,6 +15,7 @@ import pytest
 
 from runtime.errors import Kind, PerdureError
 from supervision import Node
+from tests.both_hosts import Host
 from tests.crash_lab import (
     NodeDied,
     NodeProcess,
@@ -72,6 +78,15 @@ def app(tmp_path: Path) -> Path:
     return durable_app(tmp_path / "app", WORKFLOWS, FUNCTIONS, TARGETS)
 
 
+@pytest.fixture(scope="module")
+def node(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
+    """A node for tests of both hosts, each of which has names of its own for what it calls."""
+    folder = tmp_path_factory.mktemp("app")
+    with NodeProcess(durable_app(folder, WORKFLOWS, FUNCTIONS, TARGETS, host=host)) as running:
+        yield running
+    host.check(folder)
+
+
 def attempts(app: Path, name: str) -> list[int | None]:
     return [effect.attempt for effect in effects(app) if effect.function == name]
 
@@ -84,13 +99,102 @@ def keys(app: Path, name: str) -> set[str | None]:
     return {effect.key for effect in effects(app) if effect.function == name}
 
 
-def test_every_attempt_is_journaled_and_has_the_same_key(app: Path) -> None:
+# On both hosts -----------------------------------------------------------------------------------
+
+
+def test_every_attempt_has_the_same_key_and_its_number(node: NodeProcess) -> None:
+    pid = node.spawn("app:call", HOST, "app:flaky", RETRY, "f")
+    assert node.result(pid) == 3
+    assert attempts(node.app, "f") == [1, 2, 3]
+    assert keys(node.app, "f") == {f"{node.shown(pid)['run_id']}/1"}
+    kinds = node.kinds(pid)
+    assert (kinds.count("activity_scheduled"), kinds.count("activity_completed")) == (1, 1)
+
+
+def test_by_default_there_is_one_attempt(node: NodeProcess) -> None:
+    pid = node.spawn("app:call", HOST, "app:flaky", None, "once")
+    with pytest.raises(PerdureError, match="attempt 1") as error:
+        node.result(pid)
+    assert error.value.kind == Kind.UNAVAILABLE
+    assert attempts(node.app, "once") == [1]
+
+
+def test_an_error_that_is_not_retryable_is_not_tried_again(node: NodeProcess) -> None:
+    pid = node.spawn("app:call", HOST, "app:hopeless", RETRY, "h")
+    with pytest.raises(PerdureError, match="no"):
+        node.result(pid)
+    assert attempts(node.app, "h") == [1]
+
+
+def test_the_first_result_wins(node: NodeProcess) -> None:
+    """A time-out is recorded; what the function returns later is nobody's result."""
+    (node.app / "hang-s").touch()
+    timeout = {"activity.start_to_close_timeout": "30ms"}
+    pid = node.spawn("app:call", HOST, "app:slow", timeout, "s")
+    with pytest.raises(PerdureError) as error:
+        node.result(pid)
+    assert error.value.kind == Kind.TIMEOUT
+    (node.app / "hang-s").unlink()
+    # Another run of the same function shows that the late one has had its chance.
+    assert node.result(node.spawn("app:call", HOST, "app:slow", None, "other")) == "late"
+    kinds = node.kinds(pid)
+    # A server has it from the node, whose error says so, or by itself.
+    assert {"activity_timed_out", "activity_failed"} & {*kinds}
+    assert "activity_completed" not in kinds
+
+
+def test_what_crashes_do_to_calls_under_way(node: NodeProcess, host: Host) -> None:
+    """What was lost is run again, whatever its policy; what has a result, or is not wanted any
+    more, is not. What takes the node down is failed: on a server when its attempts are over, on a
+    journal when it has done so alone three times."""
+    app, names = node.app, ("poison", "lost", "right", "unwanted")
+    for name in names:
+        (app / f"hang-{name}").touch()
+    twice = {"activity.retry_policy": {"initial_interval": 1, "maximum_attempts": 2}}
+    poisoned = node.spawn("app:call", HOST, "app:poison", twice, "poison")
+    lost = node.spawn("app:call", HOST, "app:slow", None, "lost")
+    two = node.spawn("app:two", HOST)
+    changed = node.spawn("app:changed_its_mind", HOST)
+    until(lambda: all(attempts(app, name) == [1] for name in names))
+    node.until_recorded(two, "activity_completed")
+    node.send(changed, "cancel it")
+    asked = "activity_cancel_requested" if host.server else "activity_cancelled"
+    node.until_recorded(changed, asked)
+    node.do("arm", fault="host.attempt.after:1")
+    (app / "hang-lost").unlink()
+    node.wait_dead()
+    (app / "hang-poison").unlink()
+    for _ in range(1 if host.server else 3):
+        with suppress(NodeDied):  # the poison may work before the node has said it is ready
+            node.crash()
+            node.wait_dead()
+    node.crash()
+    with pytest.raises(PerdureError) as error:
+        node.result(poisoned)
+    assert error.value.kind == (Kind.TIMEOUT if host.server else Kind.INTERNAL)
+    assert node.shown(poisoned)["status"] == "failed"
+    assert node.result(lost) == "late"
+    (app / "hang-right").unlink()
+    assert node.result(two) == ["left", "right"]
+    node.send(changed, "end")
+    assert node.result(changed) == "done"
+    assert attempts(app, "poison") == [*range(1, 3 if host.server else 5)]
+    assert (attempts(app, "left"), attempts(app, "unwanted")) == ([1], [1])
+    for name in ("lost", "right"):
+        numbers = attempts(app, name)
+        assert numbers == [*range(1, len(numbers) + 1)]
+        assert numbers[1:], "it was run again"
+    assert all(len(keys(app, name)) == 1 for name in ("left", *names))
+
+
+# On a journal ------------------------------------------------------------------------------------
+
+
+def test_every_attempt_is_journaled(app: Path) -> None:
     with NodeProcess(app) as node:
         pid = node.spawn("app:call", HOST, "app:flaky", RETRY, "f", options=ID)
         assert node.result(pid) == 3
         history = node.history(pid)
-    assert attempts(app, "f") == [1, 2, 3]
-    assert keys(app, "f") == {f"{run_id(history)}/1"}
     told = [record[:3] for record in history if record[0].startswith("activity_")]
     assert told == [
         ["activity_scheduled", 1, "app:flaky"],
@@ -98,12 +202,6 @@ def test_every_attempt_is_journaled_and_has_the_same_key(app: Path) -> None:
         ["activity_attempt", 1, 3],
         ["activity_completed", 1, 3],
     ]
-
-
-def run_id(history: list[list[object]]) -> str:
-    started = history[0][1]
-    assert isinstance(started, dict)
-    return str(started["info"]["run_id"])
 
 
 @pytest.mark.parametrize("nth", [1, 2, 3])
@@ -121,65 +219,6 @@ def test_an_attempt_is_on_disk_before_it_runs(app: Path, point: str, nth: int) -
     assert len(set(numbers)) == len(numbers), "no two attempts have the same number"
     assert {n for n in numbers if n != 1} <= set(journaled)
     assert len(keys(app, "f")) == 1
-
-
-def test_by_default_there_is_one_attempt(app: Path) -> None:
-    with NodeProcess(app) as node:
-        pid = node.spawn("app:call", HOST, "app:flaky", None, "f")
-        with pytest.raises(PerdureError, match="attempt 1") as error:
-            node.result(pid)
-        assert error.value.kind == Kind.UNAVAILABLE
-    assert attempts(app, "f") == [1]
-
-
-def test_an_error_that_is_not_retryable_is_not_tried_again(app: Path) -> None:
-    with NodeProcess(app) as node:
-        pid = node.spawn("app:call", HOST, "app:hopeless", RETRY, "h")
-        with pytest.raises(PerdureError, match="no"):
-            node.result(pid)
-    assert attempts(app, "h") == [1]
-
-
-def test_an_attempt_lost_with_its_node_is_run_again_whatever_the_policy(app: Path) -> None:
-    (app / "hang-s").touch()
-    with NodeProcess(app) as node:
-        pid = node.spawn("app:call", HOST, "app:slow", None, "s")
-        until(lambda: attempts(app, "s") == [1])
-        node.crash()
-        until(lambda: attempts(app, "s") == [1, 2])
-        (app / "hang-s").unlink()
-        assert node.result(pid) == "late"
-    assert len(keys(app, "s")) == 1
-
-
-def test_the_first_result_wins(app: Path) -> None:
-    """A time-out is recorded; what the function returns later is nobody's result."""
-    (app / "hang-s").touch()
-    with NodeProcess(app) as node:
-        timeout = {"activity.start_to_close_timeout": "30ms"}
-        pid = node.spawn("app:call", HOST, "app:slow", timeout, "s")
-        with pytest.raises(PerdureError) as error:
-            node.result(pid)
-        assert error.value.kind == Kind.TIMEOUT
-        (app / "hang-s").unlink()
-        # Another run of the same function shows that the late one has had its chance.
-        assert node.result(node.spawn("app:call", HOST, "app:slow", None, "other")) == "late"
-        kinds = node.kinds(pid)
-    assert "activity_timed_out" in kinds
-    assert "activity_completed" not in kinds
-
-
-def test_a_result_that_was_recorded_is_not_asked_for_again(app: Path) -> None:
-    (app / "hang-right").touch()
-    with NodeProcess(app) as node:
-        pid = node.spawn("app:two", HOST)
-        node.until_recorded(pid, "activity_completed")
-        until(lambda: attempts(app, "right") == [1])
-        node.crash()
-        (app / "hang-right").unlink()
-        assert node.result(pid) == ["left", "right"]
-    assert attempts(app, "left") == [1]
-    assert attempts(app, "right") == [1, 2]
 
 
 def test_a_function_that_takes_the_node_down_is_failed_and_shown(app: Path) -> None:

@@ -17,6 +17,7 @@ from hosts.durable.options import Options
 from hosts.durable.places import Places
 from hosts.durable.records import Record
 from hosts.limits import Limits
+from hosts.points import ATTEMPT_AFTER, ATTEMPT_BEFORE
 from journal import faults
 from journal.unit import Unit
 from runtime import commands as c
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from hosts.durable.shard import Shard
 
 logger = logging.getLogger(__name__)
-
-ATTEMPT_BEFORE: Final = faults.declare("host.attempt.before")
-ATTEMPT_AFTER: Final = faults.declare("host.attempt.after")
 
 #: How often an activity looks for a worker that serves its task queue, ns.
 _LOOK_NS: Final = 1_000_000_000

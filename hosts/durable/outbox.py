@@ -3,7 +3,9 @@ record."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from hosts import effects
 from hosts.activity_options import option
@@ -52,9 +54,14 @@ class Outbox:
         self._shard = shard
 
     def perform(self, execution: Execution, command: c.Command) -> None:
-        """Do what a committed command asks for."""
+        """Do what a committed command asks for. While the node starts, that waits for whom it is
+        for."""
         router = self._shard.parts.router
         run = execution.run
+        if router.is_starting and isinstance(command, (c.Send, c.Control, c.Spawn)):
+            dest = command.host if isinstance(command, c.Spawn) else command.dest
+            if router.waits_for(dest, self._later(self.perform, execution, command)):
+                return
         if isinstance(command, c.Send):
             origin = (self._shard.journal.journal_id, run, command.seq)
             effects.send(router, _of_run(command, run), origin)
@@ -116,10 +123,17 @@ class Outbox:
     def close_child(self, execution: Execution, record: Record) -> None:
         """Ask a child to end; only if it is still the one that the request has started."""
         _, number, verb, pid, run, seq = record
+        router = self._shard.parts.router
+        if router.waits_for(pid, self._later(self.close_child, execution, record)):
+            return
         reply = (execution.pid, execution.run * RUN_UNIT + number)
         item = inputs.control(pid, verb, execution.pid, "its parent has ended", reply)
         item.append((self._shard.journal.journal_id, run, seq))
-        self._shard.parts.router.deliver(item)
+        router.deliver(item)
+
+    def _later(self, work: Callable[..., None], *args: Any) -> Callable[[], None]:
+        """Does some work on the shard's thread."""
+        return partial(self._shard.post, partial(work, *args))
 
     def log(self, execution: Execution, command: c.Log) -> None:
         """A line for the log; it leaves no trace in the history."""

@@ -45,6 +45,7 @@ from hosts.durable.records import Record
 from hosts.durable.resumption import Resumption
 from hosts.durable.runs import Runs
 from hosts.durable.starts import Starts
+from hosts.points import STEP_AFTER, STEP_BEFORE
 from hosts.vm_worker import Item, VmWorker
 from journal import faults
 from journal.errors import JournalError
@@ -63,8 +64,6 @@ EFFECT_BEFORE: Final = faults.declare("host.effect.before")
 EFFECT_AFTER: Final = faults.declare("host.effect.after")
 ACK_BEFORE: Final = faults.declare("host.ack.before")
 ACK_AFTER: Final = faults.declare("host.ack.after")
-STEP_BEFORE: Final = faults.declare("host.step.before")
-STEP_AFTER: Final = faults.declare("host.step.after")
 
 #: Requests and inputs that are taken before runs are stepped: so many runs may come to be in memory
 #: at once.

@@ -17,6 +17,7 @@ from temporalio.service import RPCError
 from hosts.activity_context import activity_context
 from hosts.activity_options import RetryPolicy
 from hosts.limits import Limits
+from hosts.points import ATTEMPT_AFTER, ATTEMPT_BEFORE
 from hosts.temporal import headers as h
 from hosts.temporal import requests
 from hosts.temporal.connection import TemporalClient
@@ -27,6 +28,7 @@ from hosts.temporal.poison import ALONE, Told
 from hosts.temporal.runs import Runs
 from hosts.temporal.schedule import ONCE
 from hosts.temporal.start import status_word
+from journal import faults
 from runtime.codec import decode, encode
 from runtime.errors import PerdureError
 
@@ -46,9 +48,12 @@ def activity_of(parts: Parts, connection: TemporalClient, runs: Runs) -> Functio
 
     async def ask_node(args: Sequence[Any]) -> Any:
         request, *given = args
-        pid = given[0] if given else parts.pid(activity.info().workflow_id or "")
+        info = activity.info()
+        pid = given[0] if given else parts.pid(info.workflow_id or "")
         with beating():
-            return await node.perform(request, pid)
+            return await node.perform(
+                request, pid, info.workflow_run_id or "", int(info.activity_id)
+            )
 
     async def attributes(args: Sequence[Any]) -> Any:
         fit, refused = await connection.fitted(args[0])
@@ -128,7 +133,9 @@ class Attempt:
                         await self._run_alone(args)
                 else:
                     self._begin(args)
-                return await asyncio.shield(self._ended)
+                ended = await asyncio.shield(self._ended)
+                faults.point(ATTEMPT_AFTER)
+                return ended
             except asyncio.CancelledError:
                 if activity.is_worker_shutdown():
                     self._told.harmless()
@@ -172,6 +179,7 @@ class Attempt:
                 check_size("heartbeat details", encode(details))
                 loop.call_soon_threadsafe(self._keep, details, context=own)
 
+        faults.point(ATTEMPT_BEFORE)
         timeout = info.start_to_close_timeout
         limits = Limits(
             running=None if timeout is None else int(timeout.total_seconds() * 1e9),

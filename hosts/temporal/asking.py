@@ -29,8 +29,9 @@ class Asking:
     def __init__(self, execution: Execution) -> None:
         self._run = execution
 
-    def ask(self, command: requests.Request) -> None:
-        """Ask the node for something; it is answered with what the node says."""
+    def ask(self, command: requests.Request) -> asyncio.Task[RawValue]:
+        """Ask the node for something; it is answered with what the node says, at the end of the
+        task that is returned."""
         fields = [requests.written(command), self._run.pid]
         task: asyncio.Task[RawValue]
         if isinstance(command, c.Spawn) and command.flags & c.EXEC:
@@ -42,6 +43,7 @@ class Asking:
             )
             self._run.keep(task)
         task.add_done_callback(partial(self._answered, command.seq))
+        return task
 
     def wait_long(
         self, name: str, args: list[Any], activity_id: str

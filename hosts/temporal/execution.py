@@ -20,6 +20,7 @@ from temporalio import workflow
 from temporalio.common import RawValue
 
 from hosts import effects
+from hosts.points import STEP_AFTER, STEP_BEFORE
 from hosts.temporal import headers as h
 from hosts.temporal import requests, unread
 from hosts.temporal.asking import Asking
@@ -34,6 +35,7 @@ from hosts.temporal.parts import Parts
 from hosts.temporal.payloads import encoded_message
 from hosts.temporal.rebuilding import Rebuilding
 from hosts.temporal.sends import Sends
+from journal import faults
 from runtime import commands as c
 from runtime import inputs
 from runtime.codec import decode, encode
@@ -86,7 +88,7 @@ class Execution:
         self.children = Children(self)
         self.attributes = Attributes(self)
         calls = Calls(self)
-        self._performers: dict[type[Any], Callable[[Any], None]] = {
+        self._performers: dict[type[Any], Callable[[Any], object]] = {
             c.Call: calls.call,
             c.CancelCall: calls.cancel,
             c.StartTimer: self._start_timer,
@@ -164,11 +166,14 @@ class Execution:
         try:
             while self._end is None:
                 await self._wait(lambda: bool(self._inputs or self._released))
-                released, self._released = self._released, []
-                for command in released or self._step():
+                for command in self._take_released() or self._step():
                     await self._perform(command)
             # What the server is still to be told of the run, it is told before the end.
-            await self._wait(lambda: not self._pending)
+            while self._pending or self._released:
+                await self._wait(lambda: bool(self._released) or not self._pending)
+                for command in self._take_released():
+                    if not isinstance(command, c.Call):
+                        await self._perform(command)
             # Histories without this mark are of when the end waited for these, too.
             if self._left and not workflow.patched(_LEAVES):
                 await self._wait(lambda: not self._left)
@@ -215,6 +220,10 @@ class Execution:
         task.add_done_callback(lambda _: self._rouse())
         await self._wait(task.done)
 
+    def _take_released(self) -> list[c.Command]:
+        released, self._released = self._released, []
+        return released
+
     def release(self, commands: list[c.Command]) -> None:
         """Perform what had to wait for its turn."""
         self._released += commands
@@ -233,11 +242,14 @@ class Execution:
             info.get_current_history_length(),
             info.get_current_history_size(),
         )
+        faults.point(STEP_BEFORE)
         try:
-            return self.vm.step(self.pid, info.run_id, [step])
+            commands = self.vm.step(self.pid, info.run_id, [step])
         except OutOfMemoryError as error:
             killed = PerdureError(Kind.INTERNAL, f"process killed: out of memory: {error}", False)
-            return [c.Ended(self.pid, False, encode(killed), info.workflow_type)]
+            commands = [c.Ended(self.pid, False, encode(killed), info.workflow_type)]
+        faults.point(STEP_AFTER)
+        return commands
 
     # Commands -------------------------------------------------------------------------------------
 

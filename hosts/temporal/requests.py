@@ -7,6 +7,7 @@ person can read it; the node performs it as it does those of processes.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 import os
 import zlib
@@ -18,7 +19,9 @@ from typing import Any, Final
 from temporalio.common import RetryPolicy
 
 from hosts import effects
+from hosts.points import REQUEST_AFTER
 from hosts.temporal.payloads import check_size
+from journal import faults
 from runtime import commands as c
 from runtime import inputs
 from runtime.codec import decode, encode
@@ -98,16 +101,23 @@ class NodeRequests:
     def __init__(self, router: Router) -> None:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, Callable[[bool, bytes], None]] = {}
+        self._router = router
         self._performers: effects.Performers = {
-            c.Send: partial(effects.send, router),
             c.Spawn: lambda command: router.spawn(effects.spawn_request(command)),
             c.Control: partial(effects.control, router),
             c.Name: partial(_name, router),
             c.Ask: partial(effects.ask, router),
         }
 
-    async def perform(self, fields: Mapping[str, Any], pid: str) -> list[Any]:
-        """Do what a request asks for; whether it went well, and its answer, a plain value."""
+    async def perform(
+        self, fields: Mapping[str, Any], pid: str, run_id: str, activity: int
+    ) -> list[Any]:
+        """Do what a request asks for; whether it went well, and its answer, a plain value.
+
+        Args:
+            activity: number of the activity that the request is in its run, the same when it is
+                made again after a crash, so that a workflow takes a message once.
+        """
         loop, number = asyncio.get_running_loop(), next(self._numbers)
         answer: asyncio.Future[tuple[bool, bytes]] = loop.create_future()
 
@@ -117,12 +127,20 @@ class NodeRequests:
 
         self._waiting[number] = lambda ok, value: _soon(loop, settle, ok, value)
         request = read(fields, pid, number)
+        if isinstance(request, c.Send):
+            # A step that is taken anew may ask for something else: then it is another message.
+            content = hashlib.sha256(encode(fields)).hexdigest()
+            origin = (f"{run_id}/{content}", 0, activity)
+            work = partial(effects.send, self._router, request, origin)
+        else:
+            work = partial(self._performers[type(request)], request)
         try:
             # Names may be looked up at the server, which would wait for this very loop.
-            await asyncio.to_thread(self._performers[type(request)], request)
+            await asyncio.to_thread(work)
             ok, value = await answer
         finally:
             self._waiting.pop(number, None)
+        faults.point(REQUEST_AFTER)
         try:
             check_size("the answer", value)
         except PerdureError as error:

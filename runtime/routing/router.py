@@ -7,6 +7,7 @@ number of a request (`ReplyTo`), so an answer is one more input on its way to a 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -103,6 +104,10 @@ class Router:
         self._stand_ins: dict[str, str] = {}
         self._vms: dict[str, Callable[[Input], None]] = {}
         self._modules: dict[str, Module] = {}
+        #: Whether the node is about to start services.
+        self.is_starting = False
+        self._early: list[Callable[[], None]] = []
+        self._lock = threading.Lock()
 
     def declare(self, ids: Iterable[str]) -> None:
         """Services of the node: what is asked of one that does not run gets an answer that says
@@ -114,6 +119,37 @@ class Router:
             text = f"{host} is not running: start it, or set its lifecycle.auto_start to true"
             return PerdureError(Kind.UNAVAILABLE, text, True)
         return PerdureError(Kind.NOT_FOUND, f"host not found: {host}")
+
+    def starting(self) -> None:
+        """The node starts its services; see `waits_for`."""
+        self.is_starting = True
+
+    def started(self) -> None:
+        """Who is not there by now is not waited for."""
+        with self._lock:
+            self.is_starting = False
+        self._go_on()
+
+    def waits_for(self, dest: str, action: Callable[[], None]) -> bool:
+        """Whether the node still starts, and a host, task queue, PID or name is not there yet;
+        `action` is called when that may be otherwise, from any thread."""
+        if not self.is_starting or self._is_there(dest):
+            return False
+        with self._lock:
+            if self.is_starting:
+                self._early.append(action)
+            return self.is_starting
+
+    def _is_there(self, dest: str) -> bool:
+        if is_pid(dest):
+            return self._host_of(dest) is not None
+        return self.served_by(dest) is not None or self.lookup(dest) is not None
+
+    def _go_on(self) -> None:
+        with self._lock:
+            early, self._early = self._early, []
+        for action in early:
+            action()
 
     def open_vm(self, prefix: str, post: Callable[[Input], None]) -> None:
         """Parcels for the VM whose PIDs begin with `prefix` go to `post`."""
@@ -137,6 +173,7 @@ class Router:
         self._hosts = {**self._hosts, host.id: host}
         if task_queue:
             self._queues.setdefault(task_queue, set()).add(host.id)
+        self._go_on()
 
     def detach(self, host: Host) -> None:
         """Its PIDs are no longer reachable."""

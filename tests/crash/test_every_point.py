@@ -141,7 +141,7 @@ IDLE = {
         "upgrade",  # see test_journal_payloads.py
     )
     for when in ("before", "after")
-}
+} | {"host.request.after"}  # of a Temporal server
 #: What a node does not do, whoever has imported it here: see test_journal_upkeep.py.
 POINTS = [
     point for point in faults.points() if point not in IDLE and not point.startswith("upkeep.")
