@@ -229,6 +229,7 @@ def _temporal_worker(entry: Entry, parts: Parts) -> Service:
         data["workers"],
         limits["fuel"],
         limits["memory"],
+        data["cache"],
         limits["activities"],
         data["heartbeat_timeout"],
         data["task_timeout"],

@@ -10,6 +10,7 @@ import pytest
 from temporalio.bridge.worker import Worker as Core
 from temporalio.worker import Worker
 
+from hosts.temporal.vms import InMemory
 from hosts.temporal.worker import _evicted
 
 
@@ -22,6 +23,6 @@ def test_without_it_runs_stay_in_memory_and_the_log_tells(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     other: Any = object()
-    asyncio.run(_evicted(other, ["one", "two"]))
+    asyncio.run(_evicted(other, [InMemory(each, "app:flow", bool) for each in ("one", "two")]))
     (said,) = caplog.messages
-    assert said.startswith("this temporalio cannot evict runs: 2 of them take new code")
+    assert said.startswith("this temporalio cannot evict runs: 2 stay in memory")

@@ -1,4 +1,5 @@
-"""Steps that fill memory on a Temporal server fail their run, and the others of the VM go on."""
+"""Steps that fill memory on a Temporal server fail their run, and the others of the VM go on. Runs
+that wait leave memory when there are too many bytes of them."""
 
 from __future__ import annotations
 
@@ -18,6 +19,11 @@ ENTRIES: Final[dict[str, dict[str, Any]]] = {
     "journal": {"kind": "journal.lmdb", "path": "j"},
     "worker": {"kind": "temporal.worker", "client": "app:journal", "workers": 1},
     "fills": workflow("local t = {} while true do t[#t + 1] = {} end"),
+    "keeps": workflow("""
+        local much, n = ...
+        local heard = process.inbox():receive():payload():data()
+        return {#much, heard + n}
+    """),
     "waits": workflow("return ... + process.inbox():receive():payload():data()"),
 }
 #: Tables of one value each: what is 360 KB in a message takes more than 9 MB in a VM.
@@ -55,3 +61,20 @@ def test_a_message_that_fills_the_vm_fails_its_run_and_the_others_are_rebuilt(
         assert failed.value.kind == Kind.INTERNAL
         node.send(waiting, "go", 2)
         assert node.result(waiting, PATIENCE) == 2
+
+
+def test_runs_that_wait_leave_memory_when_they_are_too_large_together(
+    tmp_path: Path, temporal_server: DevServer
+) -> None:
+    overrides = on_server(temporal_server, "app:journal")
+    overrides.append("app:worker:cache=4MB")
+    with Node.from_path(write_app(tmp_path, ENTRIES), overrides) as node:
+        worker = node.service("app:worker")
+        assert isinstance(worker, TemporalWorker)
+        assert worker._open is not None
+        (vm,) = worker._open.parts.vms.all
+        pids = [node.spawn("app:keeps", "app:worker", [[1]] * 12_500, n) for n in range(16)]
+        eventually(lambda: len(vm._runs) <= 8)
+        for n, pid in enumerate(pids):
+            node.send(pid, "go", n)
+        assert [node.result(pid, PATIENCE) for pid in pids] == [[12_500, 2 * n] for n in range(16)]

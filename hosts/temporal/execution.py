@@ -162,7 +162,8 @@ class Execution:
             raise failure(self._strange, final=True)
         first = await Beginning(self).first(args)
         self._inputs.insert(0, first)
-        self.vm.begin(self.pid, self.info.run_id, self.info.workflow_type)
+        idle = lambda: not self._pending  # noqa: E731
+        self.vm.begin(self.pid, self.info.run_id, self.info.workflow_type, idle)
         try:
             while self._end is None:
                 await self._wait(lambda: bool(self._inputs or self._released))

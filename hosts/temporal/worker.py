@@ -69,6 +69,7 @@ class Settings(NamedTuple):
 
     Attributes:
         workers: VMs, and the threads that step runs in them.
+        cache: bytes of runs in memory.
         activities: at the same time.
         heartbeat: ns after which an activity whose worker gives no sign is lost.
         task_timeout: ns that a step, and the replay before it, may take, of runs that do not say.
@@ -79,6 +80,7 @@ class Settings(NamedTuple):
     workers: int
     fuel: int
     memory: int
+    cache: int
     activities: int
     heartbeat: int
     task_timeout: int
@@ -238,7 +240,9 @@ class TemporalWorker:
             machine.define(self._deployed.definitions)
             return machine
 
-        return RunVm(f"{self.id} VM {index}", make, self._router, self._renewed)
+        budget = self._settings.cache / self._settings.workers
+        name = f"{self.id} VM {index}"
+        return RunVm(name, make, self._router, self._renewed, self._crowded, budget)
 
     def _renewed(self, runs: Sequence[InMemory]) -> None:
         """The definitions are others: runs that are to take new code leave memory, so that their
@@ -246,8 +250,13 @@ class TemporalWorker:
         opened = self._open
         if opened is None:
             return
-        latest = [each.run_id for each in runs if opened.parts.is_latest(each.entry)]
-        opened.connection.submit(_evicted(opened.worker, latest))
+        self._crowded([each for each in runs if opened.parts.is_latest(each.entry)])
+
+    def _crowded(self, runs: Sequence[InMemory]) -> None:
+        """Runs leave memory, when nothing of them is under way."""
+        opened = self._open
+        if opened is not None:
+            opened.connection.submit(_evicted(opened.worker, runs))
 
     def _queue_on(self, connection: TemporalClient) -> str:
         """Its task queue at the server."""
@@ -351,13 +360,13 @@ async def _shut_down(opened: _Open) -> None:
     await asyncio.gather(opened.polling, return_exceptions=True)
 
 
-async def _evicted(worker: Worker, runs: Sequence[str]) -> None:
+async def _evicted(worker: Worker, runs: Sequence[InMemory]) -> None:
     # Only the SDK's core has a way to say so, which its worker keeps to itself.
     core = getattr(worker, "_bridge_worker", None)
     evict = getattr(core, "request_workflow_eviction", None)
     if evict is None:
-        text = "this temporalio cannot evict runs: %d of them take new code when they leave memory"
+        text = "this temporalio cannot evict runs: %d stay in memory, with the code that they have"
         logger.warning(text, len(runs))
         return
-    for run_id in runs:
-        evict(run_id)
+    for run in runs:
+        evict(run.run_id)

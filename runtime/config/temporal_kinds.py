@@ -63,7 +63,7 @@ WORKER_OPTIONS: Final[Mapping[str, Option]] = {
     "worker_stop_timeout": Option(
         "graceful_shutdown_timeout", Duration(), "what activities have to end in when it stops"
     ),
-    "max_cached_workflows": Option("max_cached_workflows", Integer(), "runs in memory"),
+    "max_cached_workflows": Option("max_cached_workflows", Integer(), "runs in memory, at most"),
     "disable_eager_activities": Option(
         "disable_eager_activity_execution", Flag(), "activities always go through the server"
     ),
