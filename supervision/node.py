@@ -196,6 +196,7 @@ class Node:
             if self._stopped:
                 return []
             self._stopped = True
+        self.router.closing = True
         for host in self.parts.of_type(ProcessHost):
             host.refuse_new()
         hung = self.supervisor.stop_all(progress)

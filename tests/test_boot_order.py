@@ -10,7 +10,7 @@ from tests.crash_lab import NodeProcess, check_journal
 from tests.durable_lab import HOST, durable_app
 
 WORKFLOWS = {
-    "hears": "return process.inbox():receive():topic()",
+    "hears": "for i = 1, 2 do process.inbox():receive() end",
     "asks": """
         local how = process.inbox():receive():topic()
         if how == "send" then return assert(process.send("{app:later|hears}", "heard")) end
@@ -45,6 +45,18 @@ end
 return {main = main}
 """
 
+#: Stopped between the two hosts, and then it has the workflow ask.
+LAST_WORDS = """
+local function main()
+  process.events():receive()
+  for _, how in ipairs{"send", "name", "exec"} do
+    assert(process.send("{app:orders|" .. how .. "}", how))
+  end
+end
+return {main = main}
+"""
+BETWEEN = LATER.replace("requires: [orders]", "requires: [service]").replace("[later]", "[orders]")
+
 
 @pytest.mark.parametrize("how", ["send", "spawn", "cancel", "exec", "name", "service"])
 def test_what_was_asked_before_a_crash_waits_for_its_host(tmp_path: Path, how: str) -> None:
@@ -58,5 +70,21 @@ def test_what_was_asked_before_a_crash_waits_for_its_host(tmp_path: Path, how: s
         node.wait_dead()
     with NodeProcess(app) as node:
         assert node.result(pid) is True
+        node.stop()
+    check_journal(app)
+
+
+def test_what_was_asked_while_the_node_stops_waits_for_the_next_boot(tmp_path: Path) -> None:
+    app = durable_app(tmp_path / "app", WORKFLOWS, entries=BETWEEN)
+    (app / "printer.lua").write_text(LAST_WORDS)
+    with NodeProcess(app) as node:
+        node.spawn("app:hears", "app:later", options={"workflow.id": "hears"})
+        pids = [
+            node.spawn("app:asks", HOST, options={"workflow.id": how})
+            for how in ("send", "name", "exec")
+        ]
+        node.stop()
+    with NodeProcess(app) as node:
+        assert [node.result(pid) for pid in pids] == [True] * 3
         node.stop()
     check_journal(app)

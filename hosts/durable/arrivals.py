@@ -137,6 +137,8 @@ class Arrivals:
 
     def answered(self, number: int, ok: bool, value: bytes) -> None:
         """The answer to something a run asked of the node."""
+        if not ok and self._shard.parts.router.closing:
+            return  # the next boot asks again
         run, seq = divmod(number, RUN_UNIT)
         execution = self._shard.runs.find_run(run)
         request = execution.requests.get(seq) if execution is not None else None

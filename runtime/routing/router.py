@@ -98,6 +98,8 @@ class Router:
     def __init__(self, clock: Clock | None = None) -> None:
         self.names = Names()
         self.dead_letters = DeadLetters(clock or SystemClock())
+        #: The node stops: what is refused from now on is refused for that.
+        self.closing = False
         self._hosts: dict[str, Host] = {}
         self._declared: frozenset[str] = frozenset()
         self._queues: dict[str, set[str]] = {}
