@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from hosts import effects
 from hosts.activity_options import option
@@ -32,8 +32,6 @@ CLOSES: Final = 1 << 31
 RUN_UNIT: Final = 1 << 32
 
 _ANSWER_RECORDS = {"message_sent": "message_answered", "child_requested": "child_started"}
-#: Where the record of a request has what it is for, unless that is always there.
-_TARGETS: Final = {"message_sent": 2, "child_requested": 3, "control_sent": 3, "child_close": 3}
 
 Request = TypeVar("Request", c.Send, c.Spawn, c.Control, c.Name, c.Ask)
 
@@ -52,16 +50,39 @@ class Outbox:
 
     def __init__(self, shard: Shard) -> None:
         self._shard = shard
+        #: While the node starts: run -> what waits for whom it is for, and what came behind that.
+        self._early: dict[int, list[tuple[str | None, Callable[[], None]]]] = {}
 
     def perform(self, execution: Execution, command: c.Command) -> None:
-        """Do what a committed command asks for. While the node starts, that waits for whom it is
-        for."""
+        """Do what a committed command asks for."""
+        dest: str | None = None
+        if isinstance(command, c.Spawn):
+            dest = command.host
+        elif isinstance(command, (c.Send, c.Control)):
+            dest = command.dest
+        self._in_time(execution.run, dest, partial(self._perform, execution, command))
+
+    def _in_time(self, run: int, dest: str | None, work: Callable[[], None]) -> None:
+        """Do some work for a run, once that is there which it is for, and behind what waits."""
+        early, router = self._early.get(run), self._shard.parts.router
+        if early is not None:
+            early.append((dest, work))
+        elif (
+            router.is_starting
+            and dest is not None
+            and router.waits_for(dest, partial(self._shard.post, partial(self._again, run)))
+        ):
+            self._early[run] = [(dest, work)]
+        else:
+            work()
+
+    def _again(self, run: int) -> None:
+        for dest, work in self._early.pop(run):
+            self._in_time(run, dest, work)
+
+    def _perform(self, execution: Execution, command: c.Command) -> None:
         router = self._shard.parts.router
         run = execution.run
-        if router.is_starting and isinstance(command, (c.Send, c.Control, c.Spawn)):
-            dest = command.host if isinstance(command, c.Spawn) else command.dest
-            if router.waits_for(dest, self._later(self.perform, execution, command)):
-                return
         if isinstance(command, c.Send):
             origin = (self._shard.journal.journal_id, run, command.seq)
             effects.send(router, _of_run(command, run), origin)
@@ -82,14 +103,6 @@ class Outbox:
             self.close_child(execution, record)
         else:
             self.perform(execution, records.command_of(execution.pid, record))
-
-    def reaches(self, record: Record) -> bool:
-        """Whether what a request is for is there now, or nobody can say."""
-        place = _TARGETS.get(record[0])
-        try:
-            return place is None or self._shard.parts.router.reaches(record[place])
-        except PerdureError:
-            return True
 
     def open_children(self, execution: Execution) -> list[Child]:
         """The children of a run that have not ended, as far as it knows."""
@@ -123,17 +136,10 @@ class Outbox:
     def close_child(self, execution: Execution, record: Record) -> None:
         """Ask a child to end; only if it is still the one that the request has started."""
         _, number, verb, pid, run, seq = record
-        router = self._shard.parts.router
-        if router.waits_for(pid, self._later(self.close_child, execution, record)):
-            return
         reply = (execution.pid, execution.run * RUN_UNIT + number)
         item = inputs.control(pid, verb, execution.pid, "its parent has ended", reply)
         item.append((self._shard.journal.journal_id, run, seq))
-        router.deliver(item)
-
-    def _later(self, work: Callable[..., None], *args: Any) -> Callable[[], None]:
-        """Does some work on the shard's thread."""
-        return partial(self._shard.post, partial(work, *args))
+        self._in_time(execution.run, pid, partial(self._shard.parts.router.deliver, item))
 
     def log(self, execution: Execution, command: c.Log) -> None:
         """A line for the log; it leaves no trace in the history."""

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import logging
-from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from hosts.durable.execution import Execution
-from hosts.durable.records import Record
 from journal.errors import BadRecordError
 from journal.records import RunRow
 from journal.unit import Unit
 
 if TYPE_CHECKING:
     from hosts.durable.shard import Shard
-
-#: How long what was asked for before a crash waits for its host, and between two looks for it, ns.
-_PATIENCE_NS: Final = 30_000_000_000
-_LOOK_NS: Final = 50_000_000
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +31,7 @@ class Resumption:
             logger.error("run %d of %s is not resumed: %s", run, host, error)
             return
         if execution is not None:
-            self._ask_again(execution)
+            self._perform_requests(execution)
 
     def ended(self, run: int, row: RunRow, seqs: list[int]) -> None:
         """Do what a run asked for in its last step."""
@@ -51,7 +45,7 @@ class Resumption:
             self._free_names(execution)
         if execution.requests:
             shard.endings.orphans[run] = execution
-            self._ask_again(execution)
+            self._perform_requests(execution)
 
     def _free_names(self, execution: Execution) -> None:
         """The names that a run asked for went with it: nobody would free them after its end."""
@@ -61,22 +55,6 @@ class Resumption:
                 execution.settle(seq, unit)
         self._shard.submit(unit)
 
-    def _ask_again(self, execution: Execution) -> None:
-        until = self._shard.deadlines.monotonic() + _PATIENCE_NS
-        self._perform(execution.run, list(execution.requests.values()), until)
-
-    def _perform(self, run: int, records: list[Record], until: int) -> None:
-        """Perform requests in their order. Hosts come up one after the other: what is for one that
-        is not up yet waits for it until a monotonic time, with what was asked after it."""
-        shard = self._shard
-        execution = shard.endings.orphans.get(run) or shard.runs.find_run(run)
-        if execution is None:
-            return
-        for place, record in enumerate(records):
-            if record[1] not in execution.requests:
-                continue
-            if not shard.outbox.reaches(record) and shard.deadlines.monotonic() < until:
-                again = partial(self._perform, run, records[place:], until)
-                shard.deadlines.after(_LOOK_NS, partial(shard.post, again))
-                return
-            shard.outbox.perform_record(execution, record)
+    def _perform_requests(self, execution: Execution) -> None:
+        for record in list(execution.requests.values()):
+            self._shard.outbox.perform_record(execution, record)

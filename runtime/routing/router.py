@@ -135,17 +135,15 @@ class Router:
     def waits_for(self, dest: str, action: Callable[[], None]) -> bool:
         """Whether the node still starts, and a host, task queue, PID or name is not there yet;
         `action` is called when that may be otherwise, from any thread."""
-        if not self.is_starting or self._is_there(dest):
+        try:
+            if not self.is_starting or self.reaches(dest):
+                return False
+        except PerdureError:  # nobody can say
             return False
         with self._lock:
             if self.is_starting:
                 self._early.append(action)
             return self.is_starting
-
-    def _is_there(self, dest: str) -> bool:
-        if is_pid(dest):
-            return self._host_of(dest) is not None
-        return self.served_by(dest) is not None or self.lookup(dest) is not None
 
     def _go_on(self) -> None:
         with self._lock:
