@@ -70,9 +70,16 @@ class Reports(Protocol):
 class ReportsRuns(Protocol):
     """A service that has runs to tell of."""
 
+    id: str
+
     @property
     def reports(self) -> Reports:
         """What it tells."""
+        ...
+
+    @property
+    def live(self) -> int:
+        """How many runs are in memory."""
         ...
 
 

@@ -10,6 +10,7 @@ from hosts.durable.host import WorkflowHost
 from hosts.modules.events import EventBus
 from hosts.modules.metrics import Sample
 from hosts.process.host import ProcessHost
+from hosts.reports import ReportsRuns
 from journal.journal import Journal
 from runtime.errors import PerdureError
 from runtime.routing.router import Router
@@ -33,14 +34,16 @@ def figures(
             yield _gauge("processes", service.population, help_text, host=service.id)
             help_text = "Messages that full inboxes of a host dropped or refused."
             yield _total("inbox_dropped", service.dropped, help_text, host=service.id)
-        elif isinstance(service, WorkflowHost):
-            yield from _runs(service)
+        elif isinstance(service, ReportsRuns):
+            help_text = "Runs of a host that are in memory."
+            yield _gauge("runs_live", service.live, help_text, host=service.id)
+            if isinstance(service, WorkflowHost):
+                yield from _runs(service)
         elif isinstance(service, LmdbService):
             yield from _commits(service)
 
 
 def _runs(host: WorkflowHost) -> Iterator[Sample]:
-    yield _gauge("runs_live", host.live, "Runs of a host that are in memory.", host=host.id)
     tally = host.tally()
     started = tally.pop("started", 0)
     yield _total("runs_started", started, "Runs started since the host was.", host=host.id)

@@ -151,7 +151,7 @@ class Session:
 
     def live(self) -> int:
         """How many runs are in memory."""
-        return sum(host.live for host in self.node.workflow_hosts())
+        return int(sum(x.value for x in self.node.metrics() if x.name == "perdure_runs_live"))
 
     def history(self, pid: str, run: int | None = None) -> list[list[Any]]:
         """The records of the current run of a workflow, or of any run, payloads decoded."""

@@ -184,6 +184,7 @@ def test_the_clock_of_a_node_is_not_that_of_its_runs(app: Path) -> None:
 def test_a_timer_that_is_stopped_leaves_nothing(app: Path, host: Host) -> None:
     with NodeProcess(app) as node:
         stopped = node.spawn("app:wait", HOST, "1h", options={"workflow.id": "stopped"})
+        node.until_recorded(stopped, "timer_started")
         node.send(stopped, "x")
         node.until_recorded(stopped, "timer_cancelled")
         node.crash(wall=2 * HOUR)

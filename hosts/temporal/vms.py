@@ -98,6 +98,11 @@ class RunVm:
         """A VM of the same kind, without runs and with the definitions of now."""
         return RunVm(name, self._make, self._router)
 
+    @property
+    def live(self) -> int:
+        """How many runs are in it."""
+        return len(self._runs)
+
     def begin(self, pid: str, run_id: str, entry: str, idle: Callable[[], bool]) -> None:
         """A run of an entry comes into memory; another of the same workflow id leaves it."""
         with self._lock:

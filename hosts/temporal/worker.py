@@ -213,6 +213,11 @@ class TemporalWorker:
         """Why the server of its client cannot be used now, if so."""
         return None if self._open is None else self._open.connection.trouble
 
+    @property
+    def live(self) -> int:
+        """How many runs are in memory; the others are at the server only."""
+        return 0 if self._open is None else sum(vm.live for vm in self._open.parts.vms.all)
+
     def replay(self, query: str = "") -> tuple[int, dict[str, str]]:
         """Replay the runs of its task queue, or those that a query of the server finds, on the
         code of now: how many there were, and by workflow id what differs.
