@@ -151,7 +151,7 @@ def test_a_latest_run_takes_new_code_at_its_next_step(node: Node) -> None:
 
 
 def test_many_latest_runs_at_work_take_new_code_and_lose_nothing(node: Node, host: Host) -> None:
-    count, calls = (10, 5) if host.server else (20, 20)
+    count, calls = (6, 4) if host.server else (20, 20)
     pids = [start(node, "adds", calls) for _ in range(count)]
     for version in range(2, 6):
         deploy(node, adds=at(version, ADDS))

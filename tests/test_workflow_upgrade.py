@@ -168,17 +168,22 @@ def as_sent_by(sender: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("how", ["exec", "spawn"])
-def test_a_parent_waits_for_the_last_run(node: Node, how: str) -> None:
-    child = f"child to {how}"
-    parent = start(node, "parent", how, child)
-    until_runs(node, child, "open")
-    pid = f"{{{HOST}|{child}}}"
-    for text in "ab":
-        node.send(pid, "text", {"text": text})
-    node.send(pid, "end")
-    assert node.result(parent, PATIENCE) == "ab"
-    until_runs(node, child, "continued", "continued", "completed")
+def test_a_parent_waits_for_the_last_run(node: Node) -> None:
+    parents = {how: start(node, "parent", how, f"child to {how}") for how in ("exec", "spawn")}
+    for how, parent in parents.items():
+        until_runs(node, f"child to {how}", "open")
+        pid = f"{{{HOST}|child to {how}}}"
+        for text in "ab":
+            node.send(pid, "text", {"text": text})
+        node.send(pid, "end")
+        assert node.result(parent, PATIENCE) == "ab"
+    for how in parents:
+        until_runs(node, f"child to {how}", "continued", "continued", "completed")
+
+
+def until_goes_on(node: Node, pid: str, *args: Any) -> None:
+    """Come back when the current run of a workflow is one with these arguments."""
+    until(lambda: workflows.history(node, pid)[0]["data"]["args"] == [*args])
 
 
 def test_a_monitor_waits_for_the_last_run(
@@ -186,15 +191,15 @@ def test_a_monitor_waits_for_the_last_run(
 ) -> None:
     pid = start(node, "counter", "", 1, id="watched")
     watched = meanwhile(node.call, "app:watch", pid, timeout=PATIENCE)
-    until_runs(node, "watched", "continued", "open")
+    until_goes_on(node, pid, "w", 1)
     node.send(pid, "end")
     assert watched.result(PATIENCE) == "w"
 
 
 def test_children_stay_and_report_to_the_new_run(node: Node) -> None:
-    pid = start(node, "hands_over", "stays", "abandon", id="parent")
-    until_runs(node, "parent", "continued", "open")
-    node.send(f"{{{HOST}|stays}}", "end")
+    pid, child = start(node, "hands_over", "stays", "abandon"), f"{{{HOST}|stays}}"
+    until_goes_on(node, pid, "stays", "abandon", child)
+    node.send(child, "end")
     assert node.result(pid, PATIENCE) == ["pid.exit", True, ""]
 
 
