@@ -99,6 +99,12 @@ WORKFLOWS = {
         process.listen("go"):receive()
         process.upgrade(nil, true)
     """,
+    "cancelled_early": """
+        local events, go = process.events(), process.listen("go")
+        if workflow.info().attempt == 1 then go:receive() error("not yet") end
+        local cancel = events:receive()
+        return {cancel.kind, cancel.reason, cancel.at:unix() > 0}
+    """,
     "loses": "return nil, errors.new({message = 'lost', kind = errors.CONFLICT, details = {1}})",
     "says": 'process.send(..., "more", math.huge) return process.pid()',
     "child": "process.inbox():receive()",
@@ -179,9 +185,19 @@ def test_events_that_nobody_has_read_go_to_the_run_that_goes_on(node: Node) -> N
     pid = start(node, "looks_late")
     node.cancel(pid, "enough")
     until_told(node, pid, "child_ended")
+    until_told(node, pid, "cancel_requested")
     node.send(pid, "go")
     cancel, exit_ = ["pid.cancel", "enough", True], ["pid.exit", "{app:orders|loser}"]
     assert node.result(pid, PATIENCE) == [*cancel, *exit_, "Conflict", [1]]
+
+
+def test_a_retry_hears_that_the_attempt_before_was_to_end(node: Node) -> None:
+    pid = start(node, "cancelled_early", retry_policy=POLICY)
+    until_told(node, pid, "step")
+    node.cancel(pid, "enough")
+    until_told(node, pid, "step", 2)
+    node.send(pid, "go")
+    assert node.result(pid, PATIENCE) == ["pid.cancel", "enough", True]
 
 
 @pytest.mark.parametrize("how", ["fails", "goes on"])

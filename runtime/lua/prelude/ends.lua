@@ -100,6 +100,7 @@ local function conclude(slot, ok, value)
     if pid then
       local arrivals = slot.arrivals
       local unread = arrivals and arrivals.serial > slot.began and S.unread_of(slot, slot.began) or nil
+      if slot.durable and slot.events then unread = S.add_unread_events(slot, unread or {}, "pid.cancel") end
       S.emit_ended(pid, ok, value, S.entry_of(slot), unread)
     end
     if outcome then S.emit_answer(outcome[1], outcome[2], ok, value) end

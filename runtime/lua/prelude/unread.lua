@@ -6,7 +6,7 @@
 -- S.take_unread(slot, channel) -> list of {value, serial, from, count}     takes all that waits out of it
 -- S.unread_of(slot, after) -> list of {topic, args, from}     of all its channels, in the order in which they came;
 --     those with serials above `after`, which is 0 for all, or slot.began for all that came since its start
--- S.add_unread_events(slot, list)     adds its events, as messages that nobody can send
+-- S.add_unread_events(slot, list, kind)     adds its events, or those of that kind, as messages that nobody can send
 -- S.deliver_carried(slot, topic, from, args)     to who goes on: one of those, or a plain message
 local S = ...
 local next, ipairs, sort, unpack = next, ipairs, table.sort, table.unpack
@@ -84,14 +84,16 @@ end
 
 local EVENT <const> = "@event" -- no topic may begin so
 
-function S.add_unread_events(slot, list)
+function S.add_unread_events(slot, list, kind)
   local waiting, count = {}, 0
   if slot.events then waiting, count = drain(slot.events) end
   for i = 1, count do
-    local event = {}
-    for name, value in next, waiting[i] do event[name] = value end
-    event.at = event.at:unix_nano()
-    list[#list + 1] = { EVENT, S.pack_args(event), "" }
+    if not kind or waiting[i].kind == kind then
+      local event = {}
+      for name, value in next, waiting[i] do event[name] = value end
+      event.at = event.at:unix_nano()
+      list[#list + 1] = { EVENT, S.pack_args(event), "" }
+    end
   end
   return list
 end
