@@ -1,4 +1,5 @@
-"""Promise 11: one node per journal; a second one is refused with the owner's pid."""
+"""Promise 11: one node per journal; a second one is refused with the owner's pid. For the journal
+only: any number of nodes serve a task queue of a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Promise 12: a bad record hurts one run, which is quarantined and named; the others go on."""
+"""Promise 12: a bad record hurts one run, which is quarantined and named; the others go on. For the
+journal only: a server looks after its own database."""
 
 from __future__ import annotations
 

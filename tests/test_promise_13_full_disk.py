@@ -1,4 +1,8 @@
-"""Promise 13: a full disk loses nothing; new work is refused, and goes on when there is space."""
+"""Promise 13: a full disk loses nothing; new work is refused, and goes on when there is space.
+
+For the journal only: a server that takes nothing more is one that is away, see
+test_temporal_outage.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Promise 15: an ended run answers for `retention`, and is gone without a trace after it."""
+"""Promise 15: an ended run answers for `retention`, and is gone without a trace after it. For the
+journal only: how long a server keeps what has ended is a setting of its namespace."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Promise 16: upgrading Perdure breaks no run: journals and histories of every version go on.
 
 tests/data/journals has what each format's Perdure left behind when it was killed (old_journals.py).
-A file, once there, stays as it is.
+A file, once there, stays as it is. They are for the journal only: a server keeps histories in a
+format of its own, and the machine that replays them is the same.
 """
 
 from __future__ import annotations
