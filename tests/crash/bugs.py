@@ -202,7 +202,7 @@ BUGS: Final[dict[str, Bug]] = {
     "first-result-wins-dropped": Bug(
         "a second result of an activity is recorded too",
         _first_result_wins_dropped,
-        f"{_PROMISE}04_results.py::test_every_attempt_is_journaled_and_has_the_same_key",
+        f"{_PROMISE}04_results.py::test_every_attempt_is_journaled",
     ),
     "outbox-not-resumed": Bug(
         "what was committed and not yet sent is forgotten at boot",
@@ -229,7 +229,7 @@ BUGS: Final[dict[str, Bug]] = {
     "replay-with-effects": Bug(
         "rebuilding a run starts its pending activities again",
         _replay_with_effects,
-        f"{_PROMISE}04_results.py::test_an_attempt_lost_with_its_node_is_run_again_whatever_the_policy",
+        f"{_PROMISE}04_results.py::test_what_crashes_do_to_calls_under_way",
     ),
 }
 
