@@ -55,7 +55,7 @@ _IDS: Final = uuid.UUID("0f6f4a0e-6f2e-4f0b-9d55-1c9b8d3f7a42")
 #: gives it.
 _FUEL: Final = 50_000_000
 #: Bytes that a step may add to its VM: filling more, and collecting it, would take longer.
-_GROWTH: Final = 96 << 20
+GROWTH: Final = 96 << 20
 #: Seconds that the look-up of a name at the server may take.
 _LOOK_UP: Final = 5.0
 #: Steps of a VM that are under way at once, on their way from the server or back too; one at a
@@ -239,7 +239,7 @@ class TemporalWorker:
             machine = Machine(
                 self.id, f"{{{self.id}.functions-{index}|n", self._timers.clock,
                 fuel=min(self._settings.fuel or _FUEL, _FUEL), memory=self._settings.memory,
-                growth=_GROWTH, payload_limit=LIMIT, over_limit=OVER_LIMIT,
+                growth=GROWTH, payload_limit=LIMIT, over_limit=OVER_LIMIT,
                 patched=workflow.patched,
             )  # fmt: skip
             machine.define(self._deployed.definitions)
