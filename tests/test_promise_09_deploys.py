@@ -1,5 +1,9 @@
 """Promise 9: a deploy breaks no run: what new code would break is told before, and pinned runs move
-to it when it fits."""
+to it when it fits.
+
+`perdure check --journal` and `perdure workflows migrate` are for the journal only. On a server runs
+move when their entry is deployed with `versioning: latest`.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from tests.both_hosts import TEMPORAL, Host, only_on
 from tests.cli_lab import perdure, running
 from tests.crash_lab import NodeProcess, check_journal, effects, until
-from tests.durable_lab import HOST, as_main, durable_app, journal_of
+from tests.durable_lab import HOST, ON_A_JOURNAL, as_main, durable_app, journal_of
 
 OLD = """
   local msg = process.inbox():receive()
@@ -38,9 +43,12 @@ def other(*args):
 """
 
 
-def make_app(folder: Path, source: str, fields: str = "") -> Path:
+LATEST = ", versioning: latest"
+
+
+def make_app(folder: Path, source: str, fields: str = "", host: Host = ON_A_JOURNAL) -> Path:
     workflows = {f"order{fields}": source, "idle": "process.inbox():receive()"}
-    return durable_app(folder, workflows, FUNCTIONS, ("other",))
+    return durable_app(folder, workflows, FUNCTIONS, ("other",), host=host)
 
 
 def three_runs(app: Path) -> list[str]:
@@ -67,7 +75,7 @@ def checked(app: Path, journal: Path, *options: str) -> tuple[int, dict[str, Any
     return done.returncode, result
 
 
-@pytest.mark.parametrize("fields", ["", ", versioning: latest"])
+@pytest.mark.parametrize("fields", ["", LATEST])
 def test_check_tells_which_open_runs_would_break_and_where(tmp_path: Path, fields: str) -> None:
     app = make_app(tmp_path / "app", OLD, fields)
     three_runs(app)
@@ -189,25 +197,50 @@ def test_runs_that_do_not_fit_stay_and_are_reported(tmp_path: Path) -> None:
     check_journal(app)
 
 
-def test_a_parked_pinned_run_goes_on_when_code_that_fits_is_loaded(tmp_path: Path) -> None:
-    fails = OLD.replace("return", 'error("oh") return')
-    app = make_app(tmp_path / "app", fails, ", on_error: suspend")
+@only_on(TEMPORAL, "runs of a journal are moved by a command")
+def test_pinned_runs_move_when_their_entry_is_deployed_as_latest(
+    tmp_path: Path, host: Host
+) -> None:
+    app = make_app(tmp_path / "app", OLD, host=host)
+    begun, called, _ = three_runs(app)
+    make_app(app, BREAKS, LATEST, host)
+    with NodeProcess(app) as node:
+        node.send(called, "last", {"n": 2})
+        until(lambda: node.shown("called")["status"] == "suspended")
+        node.kill()
+    make_app(app, FITS, LATEST, host)
+    with NodeProcess(app) as node:
+        for n in (1, 2):
+            node.send(begun, "n", {"n": n})
+        for pid in (begun, called):
+            assert node.result(pid) == ["new", 20]
+    assert [effect.function for effect in effects(app)] == ["old", "old", "old"]
+    host.check(app)
+
+
+def test_a_parked_pinned_run_goes_on_when_code_that_fits_is_loaded(
+    tmp_path: Path, host: Host
+) -> None:
+    """On a server as `latest`: pinned, it tries no other code than its own."""
+    parks = ", on_error: suspend"
+    app = make_app(tmp_path / "app", OLD.replace("return", 'error("oh") return'), parks, host)
     with NodeProcess(app) as node:
         pid = node.spawn("app:order", HOST, options={"workflow.id": "parked"})
         for n in (1, 2):
             node.send(pid, "n", {"n": n})
-        until(lambda: node.row("parked")["status"] == "suspended")
+        until(lambda: node.shown("parked")["status"] == "suspended")
         node.kill()
-    deploy(app, BREAKS)
-    with NodeProcess(app) as node:
-        until(lambda: (app / "node.log").read_text().count("is suspended") == 2)
-        until(lambda: node.row("parked")["status"] == "suspended")
-        node.kill()
-    deploy(app, FITS)
+    if host.server is None:
+        deploy(app, BREAKS)
+        with NodeProcess(app) as node:
+            until(lambda: (app / "node.log").read_text().count("is suspended") == 2)
+            until(lambda: node.shown("parked")["status"] == "suspended")
+            node.kill()
+    make_app(app, FITS, parks if host.server is None else parks + LATEST, host)
     with NodeProcess(app) as node:
         assert node.result(pid) == ["new", 20]
         node.kill()
-    check_journal(app)
+    host.check(app)
     assert [effect.function for effect in effects(app)] == ["old"]
 
 
