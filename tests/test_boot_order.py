@@ -15,7 +15,6 @@ WORKFLOWS = {
         local how = process.inbox():receive():topic()
         if how == "send" then return assert(process.send("{app:later|hears}", "heard")) end
         if how == "name" then return assert(process.send("hears", "heard")) end
-        if how == "service" then return assert(process.send("printer", "heard")) end
         if how == "spawn" then return assert(process.spawn("app:hears", "app:later")) ~= nil end
         if how == "cancel" then return assert(process.cancel("{app:later|hears}", "now")) end
         return assert(process.exec("app:quick", "app:later"))
@@ -27,24 +26,7 @@ LATER = """
   kind: workflow.host
   journal: journal
   lifecycle: {auto_start: true, requires: [orders]}
-- name: printer
-  kind: process.lua
-  source: file://printer.lua
-  method: main
-- name: service
-  kind: process.service
-  process: printer
-  host: processes
-  lifecycle: {auto_start: true, requires: [later]}
 """
-PRINTER = """
-local function main()
-  process.registry.register("printer")
-  process.inbox():receive()
-end
-return {main = main}
-"""
-
 #: Stopped between the two hosts, and then it has the workflow ask.
 LAST_WORDS = """
 local function main()
@@ -55,13 +37,26 @@ local function main()
 end
 return {main = main}
 """
-BETWEEN = LATER.replace("requires: [orders]", "requires: [service]").replace("[later]", "[orders]")
+BETWEEN = """
+- name: later
+  kind: workflow.host
+  journal: journal
+  lifecycle: {auto_start: true, requires: [between]}
+- name: last_words
+  kind: process.lua
+  source: file://last_words.lua
+  method: main
+- name: between
+  kind: process.service
+  process: last_words
+  host: processes
+  lifecycle: {auto_start: true, requires: [orders]}
+"""
 
 
-@pytest.mark.parametrize("how", ["send", "spawn", "cancel", "exec", "name", "service"])
+@pytest.mark.parametrize("how", ["send", "spawn", "cancel", "exec", "name"])
 def test_what_was_asked_before_a_crash_waits_for_its_host(tmp_path: Path, how: str) -> None:
     app = durable_app(tmp_path / "app", WORKFLOWS, entries=LATER)
-    (app / "printer.lua").write_text(PRINTER)
     with NodeProcess(app) as node:
         node.spawn("app:hears", "app:later", options={"workflow.id": "hears"})
         pid = node.spawn("app:asks", HOST)
@@ -76,7 +71,7 @@ def test_what_was_asked_before_a_crash_waits_for_its_host(tmp_path: Path, how: s
 
 def test_what_was_asked_while_the_node_stops_waits_for_the_next_boot(tmp_path: Path) -> None:
     app = durable_app(tmp_path / "app", WORKFLOWS, entries=BETWEEN)
-    (app / "printer.lua").write_text(LAST_WORDS)
+    (app / "last_words.lua").write_text(LAST_WORDS)
     with NodeProcess(app) as node:
         node.spawn("app:hears", "app:later", options={"workflow.id": "hears"})
         pids = [
