@@ -34,6 +34,7 @@ from hosts.temporal.pace import Pace
 from hosts.temporal.parts import Parts
 from hosts.temporal.payloads import encoded_message
 from hosts.temporal.rebuilding import Rebuilding
+from hosts.temporal.runner import CANCELS
 from hosts.temporal.sends import Sends
 from journal import faults
 from runtime import commands as c
@@ -175,6 +176,8 @@ class Execution:
                 for command in self._take_released():
                     if not isinstance(command, c.Call):
                         await self._perform(command)
+            if workflow.extern_functions()[CANCELS]():
+                await self._wait(lambda: self._cancelled)
             # Histories without this mark are of when the end waited for these, too.
             if self._left and not workflow.patched(_LEAVES):
                 await self._wait(lambda: not self._left)

@@ -3,9 +3,15 @@
 The server has the status Canceled for that, with details, and neither tries such a run again nor
 goes on with its schedule. The SDK ends a run so only after a request to cancel it, and leaves out
 the details, so its command is rewritten on its way to the server.
+
+The SDK gives a run the signals of an activation before a request to cancel it, which it drops when
+one of them ends the run: the run can ask whether there is one.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
 
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation
 from temporalio.bridge.proto.workflow_commands import CancelWorkflowExecution, WorkflowCommand
@@ -18,15 +24,22 @@ from temporalio.worker import (
 
 from runtime.errors import Kind
 
+#: The function that tells a run whether the activation that it is in has a request to cancel it.
+CANCELS: Final = "perdure_cancels"
+
 
 class RunRunner(UnsandboxedWorkflowRunner):
     """Without the SDK's sandbox: Lua is ours."""
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
-        instance = super().create_instance(det)
+        cancels = False
+        known = {**det.extern_functions, CANCELS: lambda: cancels}
+        instance = super().create_instance(replace(det, extern_functions=known))
         activate = instance.activate
 
         def activated(act: WorkflowActivation) -> WorkflowActivationCompletion:
+            nonlocal cancels
+            cancels = any(job.HasField("cancel_workflow") for job in act.jobs)
             completion = activate(act)
             for command in completion.successful.commands:
                 end_as_cancelled(command)
