@@ -12,6 +12,7 @@ import itertools
 import os
 import zlib
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -26,6 +27,7 @@ from runtime import commands as c
 from runtime import inputs
 from runtime.codec import decode, encode
 from runtime.errors import PerdureError
+from runtime.ids import is_pid
 from runtime.inputs import Input
 from runtime.lua.machine import MACHINE_VERSION
 from runtime.routing.router import Router
@@ -53,6 +55,9 @@ TIMES: Final[dict[str, Any]] = {
 
 #: How those run that ask the server: until it answers.
 PATIENT: Final[dict[str, Any]] = {"start_to_close_timeout": timedelta(minutes=1)}
+
+#: Look-ups of names under way, each of which may wait for the server.
+_LOOK_UPS: Final = 16
 
 Request = c.Send | c.Spawn | c.Control | c.Name | c.Ask
 _NAMES: Final[dict[type[Any], str]] = {
@@ -101,6 +106,7 @@ class NodeRequests:
     def __init__(self, router: Router) -> None:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, Callable[[bool, bytes], None]] = {}
+        self._look_ups = ThreadPoolExecutor(_LOOK_UPS, "perdure-look-up")
         self._router = router
         self._performers: effects.Performers = {
             c.Spawn: lambda command: router.spawn(effects.spawn_request(command)),
@@ -135,8 +141,8 @@ class NodeRequests:
         else:
             work = partial(self._performers[type(request)], request)
         try:
-            # Names may be looked up at the server, which would wait for this very loop.
-            await asyncio.to_thread(work)
+            # A look-up at the server waits for this very loop, and nothing else for a look-up.
+            await loop.run_in_executor(self._look_ups if _looks_up(request) else None, work)
             ok, value = await answer
         finally:
             self._waiting.pop(number, None)
@@ -161,6 +167,13 @@ def _name(router: Router, command: c.Name) -> None:
         router.deliver(inputs.name(command.pid, command.name, reply))
     else:
         effects.name(router, command)
+
+
+def _looks_up(request: Request) -> bool:
+    """Whether a request has a name that the server may know."""
+    if isinstance(request, (c.Send, c.Control)):
+        return not is_pid(request.dest)
+    return isinstance(request, c.Name)
 
 
 def _soon(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *args: Any) -> None:

@@ -57,7 +57,7 @@ _FUEL: Final = 50_000_000
 #: Bytes that a step may add to its VM: filling more, and collecting it, would take longer.
 GROWTH: Final = 96 << 20
 #: Seconds that the look-up of a name at the server may take.
-_LOOK_UP: Final = 5.0
+LOOK_UP: Final = 5.0
 #: Steps of a VM that are under way at once, on their way from the server or back too; one at a
 #: time runs. With two a busy worker polled so seldom that steps waited at the server: it did two
 #: thirds of the round trips. Many more would wait behind one that burns, for the SDK's two seconds.
@@ -351,7 +351,7 @@ class TemporalWorker:
         if self.trouble is not None:
             raise self.trouble
         try:
-            status = opened.connection.submit(opened.runs.status(name)).result(_LOOK_UP)
+            status = opened.connection.submit(opened.runs.status(name)).result(LOOK_UP)
         except (RPCError, TimeoutError) as failed:
             text = f'{self.id}: whether a workflow is "{name}" could not be found out: {failed}'
             raise PerdureError(Kind.UNAVAILABLE, text, True) from None
