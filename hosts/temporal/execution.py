@@ -163,8 +163,7 @@ class Execution:
             raise failure(self._strange, final=True)
         first = await Beginning(self).first(args)
         self._inputs.insert(0, first)
-        idle = lambda: not self._pending  # noqa: E731
-        self.vm.begin(self.pid, self.info.run_id, self.info.workflow_type, idle)
+        self.vm.begin(self.pid, self.info.run_id, self.info.workflow_type, self._is_idle)
         try:
             while self._end is None:
                 await self._wait(lambda: bool(self._inputs or self._released))
@@ -184,6 +183,10 @@ class Execution:
         finally:
             self.vm.end(self.pid, self.info.run_id)
         return await outcome(self, self._end)
+
+    def _is_idle(self) -> bool:
+        """Whether it asks its node for nothing now."""
+        return not self._pending
 
     async def _wait(self, ready: Callable[[], bool]) -> None:
         """Come back when something is there; a request to end the run is an input."""
