@@ -104,13 +104,15 @@ def test_what_fell_due_while_the_node_was_down_fires_at_boot_in_due_order(
         collector = node.spawn("app:collect", HOST, 4)
         pids = {n: node.spawn("app:report", HOST, sleeps[n], n, collector) for n in sleeps}
         alarms = node.spawn("app:alarms", HOST, sleeps)
+        node.until_recorded(alarms, "timer_started", 5)
         node.crash(wall=5 * HOUR)
         assert node.result(alarms) == due
         collected = node.result(collector)
         assert (collected if host.server is None else sorted(collected, key=due.index)) == due
-        for name in sleeps:
-            until(lambda: node.kinds(pids[name]).count("timer_fired") == (name in due))  # noqa: B023
-            assert node.kinds(pids[name]).count("timer_started") == 1
+        for name, pid in pids.items():
+            node.until_recorded(pid, "timer_fired" if name in due else "timer_started")
+            kinds = node.kinds(pid)
+            assert (kinds.count("timer_started"), kinds.count("timer_fired")) == (1, name in due)
 
 
 @only_on(EMBEDDED, "the time of a server cannot be moved")
@@ -205,6 +207,7 @@ def test_a_timer_that_is_stopped_leaves_nothing(app: Path, host: Host) -> None:
 def test_a_ticker_goes_on_through_crashes(app: Path, host: Host) -> None:
     with NodeProcess(app) as node:
         pid = node.spawn("app:ticks", HOST, hours(host, 1))
+        node.until_recorded(pid, "timer_started")
         for boot in (1, 2, 3) if host.server is None else (1,):
             node.crash(wall=boot * HOUR + 60)
             until(lambda: node.kinds(pid).count("timer_fired") >= boot)  # noqa: B023

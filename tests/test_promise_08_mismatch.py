@@ -157,7 +157,6 @@ def test_pinned_runs_finish_on_their_source_and_new_ones_start_on_the_new(
         deploy(app, name, source)
     with NodeProcess(app) as node:
         new = node.spawn("app:order", HOST)
-        node.crash()
         node.send(new, "first", {"n": 3})
         for pid in [new, *pids]:
             node.send(pid, "last", {"n": 2})

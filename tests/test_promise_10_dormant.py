@@ -45,13 +45,13 @@ WORKFLOWS = {
 
 
 def make_app(folder: Path, host: Host) -> Path:
-    """An application whose host has but some of 100 of these runs in memory."""
+    """An application whose host has but a few of these runs in memory."""
     app = durable_app(folder, WORKFLOWS, host=host)
     if host.server is None:
         config = app / "app.yaml"
         config.write_text(config.read_text().replace("workers: 1", "workers: 1\n  cache: 1MB", 1))
     else:
-        few = f"{HOST}:worker_options.max_cached_workflows=10"
+        few = f"{HOST}:worker_options.max_cached_workflows=5"
         put_on_server(app, [*overrides_of(app), few])
     return app
 
@@ -74,7 +74,7 @@ def send_to_all(node: Node, pids: list[str], n: int) -> None:
 
 def test_runs_that_wait_leave_the_memory_and_come_back(tmp_path: Path, host: Host) -> None:
     app = make_app(tmp_path / "app", host)
-    runs, few = (400, 100) if host.server is None else (30, 20)
+    runs, few = (400, 100) if host.server is None else (15, 10)
     with Node.from_path(app, overrides_of(app)) as node:
         pids = [node.spawn("app:waits", HOST, n) for n in range(runs)]
         until(lambda: live(node) < few)
@@ -90,15 +90,15 @@ def test_runs_that_wait_leave_the_memory_and_come_back(tmp_path: Path, host: Hos
 def test_a_budget_that_is_not_reached_evicts_nothing(tmp_path: Path, host: Host) -> None:
     app = durable_app(tmp_path / "app", WORKFLOWS)
     with host.node(app) as node:
-        for n in range(50):
+        for n in range(20):
             node.spawn("app:waits", HOST, n)
-        until(lambda: live(node) == 50)
+        until(lambda: live(node) == 20)
 
 
 def test_activities_and_timers_go_on_without_their_runs(tmp_path: Path, host: Host) -> None:
     app = make_app(tmp_path / "app", host)
     (app / "hang-call").touch()
-    each, others, few = (20, 150, 100) if host.server is None else (6, 20, 20)
+    each, others, few = (20, 150, 100) if host.server is None else (3, 10, 10)
     with NodeProcess(app) as node:
         calls = [node.spawn("app:calls", HOST, n) for n in range(each)]
         span = "50h" if host.server is None else "1s"
