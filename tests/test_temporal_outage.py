@@ -99,6 +99,7 @@ def survives(folder: Path, server: DevServer, seconds: float) -> None:
         eventually(lambda: states(node) == dict.fromkeys(OF_SERVER, "failed"))
         gone = f"app:client: the Temporal server at {server.address} cannot be reached: "
         eventually(lambda: all(each.startswith(gone) for each in troubles(node)))
+        assert all(each.endswith("; it is asked again every 0.5s") for each in troubles(node))
         assert node.call("app:double", 4, timeout=PATIENCE) == 8
         (app / "go").touch()
         sent = threads.submit(

@@ -62,7 +62,8 @@ class Server:
             try:
                 await self.ask(client, interval)
             except PerdureError as error:
-                came, self.trouble = self.trouble is None, error
+                text = f"{error.message}; it is asked again every {interval:g}s"
+                came, self.trouble = self.trouble is None, PerdureError(error.kind, text, True)
                 if came:
                     tell(f"{error.message}; requests wait until it does")
                     self.on_trouble()
