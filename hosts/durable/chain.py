@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 START_BEFORE: Final = faults.declare("host.chain.before")
 
 #: What a run's row keeps for its successor's.
-_KEPT: Final = frozenset({"search", "memo", "origin"})
+_KEPT: Final = frozenset({"search", "memo", "origin", "watcher"})
 
 
 class Chain:

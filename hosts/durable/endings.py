@@ -194,7 +194,10 @@ class Endings:
         router.names.release(execution.pid)
         for reply in self._outcomes.pop(execution.run, ()):
             router.answer(reply, value, ok)
-        for watcher, linked in self._watchers.pop(execution.run, ()):
+        watchers = self._watchers.pop(execution.run, [])
+        if watcher := (row.extra or {}).get("watcher"):
+            watchers.append((watcher, False))
+        for watcher, linked in dict.fromkeys(watchers):
             self._shard.outbox.send_exit(watcher, linked, execution.pid, row.ended_ns, ok, value)
         if row.parent:
             self._shard.outbox.tell_parent(execution.run, row, ok, value)

@@ -160,8 +160,10 @@ class Outbox:
         self, watcher: str, linked: bool, pid: str, at: int, ok: bool, value: bytes
     ) -> None:
         """Tell a watcher how a run ended; a link breaks when the end is an error."""
-        event = exit_event(pid, at, ok, value, linked)
-        self._shard.parts.router.deliver(inputs.signal(watcher, event))
+        router = self._shard.parts.router
+        event = inputs.signal(watcher, exit_event(pid, at, ok, value, linked))
+        if not router.waits_for(watcher, partial(router.deliver, event)):
+            router.deliver(event)
 
     def tell_parent(self, child: int, row: RunRow, ok: bool, value: bytes) -> None:
         """Tell the parent run how its child ended, through the parent's host."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hosts import cron
 from hosts.durable import keys
@@ -54,12 +54,16 @@ class Starts:
             if request.parent and request.parent[0] == self._shard.journal.journal_id
             else None
         )
-        elsewhere = request.parent if parent is None else None
+        known: dict[str, Any] = {}
+        if parent is None and request.parent is not None:
+            known["origin"] = request.parent
+            if reply is not None:
+                known["watcher"] = start["parent"]
         if request.key is not None and (first := self._started_for(request.key)):
             acks = [(reply, encode(self._pid(first)))] if reply is not None else []
             self._shard.submit(Unit(), Flight(0, acks))
             return
-        if (joined := self._joined(request)) is not None:
+        if (joined := self._joined(request, workflow_id)) is not None:
             self._joined_before(request, pid, joined)
             return
         chosen = options.workflow_id or request.name or not keys.is_new(request)
@@ -104,7 +108,7 @@ class Starts:
             start.get("parent", ""),
             parent[1] if parent else 0,
             parent[2] if parent else 0,
-            {**(options.extra or {}), "origin": elsewhere} if elsewhere else options.extra,
+            {**(options.extra or {}), **known} or None,
             rules,
             begins,
         )
@@ -191,12 +195,20 @@ class Starts:
         else:
             self._shard.submit(unit, Flight(current.run, acks))
 
-    def _joined(self, request: SpawnRequest) -> int | None:
-        """The run that a request of a run got before a crash, where that was there before it."""
+    def _joined(self, request: SpawnRequest, workflow_id: str) -> int | None:
+        """The run that a request of a run got before a crash, where that was there before it, or
+        the request comes from elsewhere."""
         if request.parent is None:
             return None
         run: int | None = self._shard.journal.dedupe(self._origin(request.parent))
+        if run is None and self.came_from(workflow_id, request.parent):
+            return self._shard.journal.run_of(workflow_id)
         return run
+
+    def came_from(self, workflow_id: str, origin: Origin) -> bool:
+        """Whether the last run of a workflow id is what a request elsewhere has started."""
+        row = self._shard.runs.row_of(workflow_id)
+        return row is not None and origin == tuple((row.extra or {}).get("origin", ()))
 
     def _joined_before(self, request: SpawnRequest, pid: str, joined: int) -> None:
         """Answer a request that is made again with what it got, which may have ended since."""

@@ -109,7 +109,6 @@ class NodeRequests:
         self._look_ups = ThreadPoolExecutor(_LOOK_UPS, "perdure-look-up")
         self._router = router
         self._performers: effects.Performers = {
-            c.Spawn: lambda command: router.spawn(effects.spawn_request(command)),
             c.Control: partial(effects.control, router),
             c.Name: partial(_name, router),
             c.Ask: partial(effects.ask, router),
@@ -122,7 +121,7 @@ class NodeRequests:
 
         Args:
             activity: number of the activity that the request is in its run, the same when it is
-                made again after a crash, so that a workflow takes a message once.
+                made again after a crash, so that a workflow takes a message, and is started, once.
         """
         loop, number = asyncio.get_running_loop(), next(self._numbers)
         answer: asyncio.Future[tuple[bool, bytes]] = loop.create_future()
@@ -133,13 +132,7 @@ class NodeRequests:
 
         self._waiting[number] = lambda ok, value: _soon(loop, settle, ok, value)
         request = read(fields, pid, number)
-        if isinstance(request, c.Send):
-            # A step that is taken anew may ask for something else: then it is another message.
-            content = hashlib.sha256(encode(fields)).hexdigest()
-            origin = (f"{run_id}/{content}", 0, activity)
-            work = partial(effects.send, self._router, request, origin)
-        else:
-            work = partial(self._performers[type(request)], request)
+        work = partial(self._perform, request, fields, run_id, activity)
         try:
             # A look-up at the server waits for this very loop, and nothing else for a look-up.
             await loop.run_in_executor(self._look_ups if _looks_up(request) else None, work)
@@ -152,6 +145,22 @@ class NodeRequests:
         except PerdureError as error:
             return [False, error]
         return [ok, decode(value)]
+
+    def _perform(
+        self, request: Request, fields: Mapping[str, Any], run_id: str, activity: int
+    ) -> None:
+        if not isinstance(request, (c.Send, c.Spawn)):
+            self._performers[type(request)](request)
+            return
+        # A step that is taken anew may ask for something else: then it is another request.
+        content = hashlib.sha256(encode(fields)).hexdigest()
+        origin = (f"{run_id}/{content}", 0, activity)
+        if isinstance(request, c.Send):
+            effects.send(self._router, request, origin)
+        else:
+            spawn = effects.spawn_request(request)
+            spawn.parent = origin
+            self._router.spawn(spawn)
 
     def answered(self, item: Input) -> None:
         """An answer has come; from any thread."""

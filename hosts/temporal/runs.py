@@ -148,6 +148,8 @@ class Runs:
         asked, pid = request.start, self._parts.pid(workflow_id)
         if "outcome" in asked:
             self._lanes.apart(asked["outcome"], self.result(workflow_id))
+        elif request.parent is not None:
+            self._watch(pid, workflow_id, asked["parent"], linked=False)
         for watcher in asked.get("watchers", ()):
             self._watch(pid, workflow_id, watcher, linked=False)
         for watcher in asked.get("links", ()):
