@@ -37,6 +37,8 @@ WORKFLOWS = {
         end
         return process.upgrade(nil, state, each)
     """,
+    "always": "process.upgrade()",
+    "once": "return ...",
     "reads_little": """
         local log = process.listen("log")
         local asks = process.listen("ask", {message = true})
@@ -194,6 +196,13 @@ def test_a_monitor_waits_for_the_last_run(
     until_goes_on(node, pid, "w", 1)
     node.send(pid, "end")
     assert watched.result(PATIENCE) == "w"
+
+
+def test_a_run_that_always_goes_on_leaves_its_host_to_others(node: Node) -> None:
+    pid = node.spawn("app:always", HOST)
+    for n in range(3):
+        assert node.result(node.spawn("app:once", HOST, n), PATIENCE) == n
+    node.terminate(pid)
 
 
 def test_children_stay_and_report_to_the_new_run(node: Node) -> None:

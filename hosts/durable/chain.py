@@ -126,7 +126,6 @@ class Chain:
         execution.used = shard.flights.sent + 1
         if not execution.dormant:
             unit.put_ready(execution.run)
-            shard.wake(execution)
         return execution
 
     def _started(self, execution: Execution, page: list[Record]) -> dict[str, Any]:

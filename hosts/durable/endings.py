@@ -182,6 +182,9 @@ class Endings:
             if execution.run in waiting:
                 before = waiting.pop(execution.run)
                 waiting[successor.run] = [*before, *waiting.get(successor.run, ())]
+        # Not before: a run that always goes on as new would never let go of its shard.
+        if successor.waiting and not successor.dormant and self._shard.runs.holds(successor):
+            self._shard.wake(successor)
 
     def _ended(self, execution: Execution, ok: bool, value: bytes) -> None:
         """The end is on disk: tell everybody who waits for it."""
