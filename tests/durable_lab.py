@@ -8,7 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from journal.journal import Journal
+from supervision import Node
 from tests.both_hosts import Host
 from tests.crash_lab import has_journal, put_on_server, write_app
 
@@ -83,6 +86,18 @@ def durable_app(
     if host.server is not None and has_journal(folder):
         put_on_server(folder, host.overrides_to_kill(HOST))
     return folder
+
+
+def node_fixture(workflows: Mapping[str, str], entries: str = "") -> Any:
+    """A fixture: a node on each host with this `durable_app`, for all tests of a module."""
+
+    @pytest.fixture(scope="module")
+    def node(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+        app = durable_app(tmp_path_factory.mktemp("app"), workflows, entries=entries)
+        with host.node(app) as running:
+            yield running
+
+    return node
 
 
 def as_main(body: str) -> str:

@@ -56,6 +56,15 @@ def _code(kind: str, source: str, fields: dict[str, Any]) -> dict[str, Any]:
     return {"kind": kind, "source": textwrap.dedent(source), "modules": _MODULES, **fields}
 
 
+#: Source: returns what its messages had, once one has the topic "end".
+COLLECTS = """
+    local got = {}
+    while true do
+      local m = process.inbox():receive()
+      if m:topic() == "end" then return got end
+      got[#got + 1] = m:payload():data()
+    end
+"""
 #: Ends as it is told to by its first message.
 WAITER = process("""
     local msg = process.inbox():receive()

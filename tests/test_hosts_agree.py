@@ -15,7 +15,7 @@ from hosts.temporal.worker import TemporalWorker
 from supervision.node import Node
 from supervision.runs import host_of
 from tests.conformance_lab import lua
-from tests.process_lab import PATIENCE, write_app
+from tests.process_lab import COLLECTS, PATIENCE, write_app
 from tests.temporal_lab import DevServer, on_server
 from tests.test_replay_property import CHILD, Program, programs
 
@@ -35,14 +35,7 @@ ENTRIES: Final[dict[str, dict[str, Any]]] = {
     "effect": {"kind": "function.python", "target": "helpers:effect"},
     "fails": {"kind": "function.python", "target": "helpers:fails"},
     "child": lua("workflow", CHILD),
-    "peer": lua("workflow", """
-        local got = {}
-        while true do
-          local m = process.inbox():receive()
-          if m:topic() == "end" then return got end
-          got[#got + 1] = m:payload():data()
-        end
-    """),
+    "peer": lua("workflow", COLLECTS),
 }  # fmt: skip
 
 #: (kind, name) of what a run asked for, in order.

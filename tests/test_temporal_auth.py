@@ -17,7 +17,7 @@ import pytest
 from runtime.errors import Kind, PerdureError
 from supervision.node import Node
 from tests.both_hosts import SOON
-from tests.process_lab import PATIENCE, eventually, function, write_app
+from tests.process_lab import COLLECTS, PATIENCE, eventually, function, write_app
 from tests.temporal_lab import DevServer
 from tests.tls_lab import Authority, Front
 
@@ -63,14 +63,7 @@ def app(folder: Path, authority: Authority, address: str, auth: dict[str, Any]) 
             "double": function("return ... * 2"),
             "collects": {
                 "kind": "workflow.lua",
-                "source": """
-                local got = {}
-                while true do
-                  local m = process.inbox():receive()
-                  if m:topic() == "end" then return got end
-                  got[#got + 1] = m:payload():data()
-                end
-            """,
+                "source": COLLECTS,
             },
         },
     )

@@ -17,7 +17,7 @@ from temporalio.service import RetryConfig
 from hosts.temporal import connection
 from runtime.errors import Kind, PerdureError
 from supervision.node import Node
-from tests.process_lab import PATIENCE, eventually, function, process, write_app
+from tests.process_lab import COLLECTS, PATIENCE, eventually, function, process, write_app
 from tests.temporal_lab import DevServer, dev_server
 from tests.test_temporal_replay import workflow
 from tests.test_temporal_sources import first_step, foreign
@@ -40,14 +40,7 @@ ENTRIES: Final[dict[str, dict[str, Any]]] = {
     "double": function("return ... * 2"),
     "holds": workflow("return funcs.call('app:hold', ...)"),
     "sleeps": workflow("time.sleep(...) return 'awake'"),
-    "collects": workflow("""
-        local got = {}
-        while true do
-          local m = process.inbox():receive()
-          if m:topic() == "end" then return got end
-          got[#got + 1] = m:payload():data()
-        end
-    """),
+    "collects": workflow(COLLECTS),
     "doubles": workflow("return funcs.call('app:double', ...)"),
     "asks": process("""
         local collects = ...

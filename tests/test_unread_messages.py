@@ -4,7 +4,6 @@ does to it, and time that only a journal can be told to pass, is the last part."
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from supervision.node import Node
 from tests import both_hosts
 from tests.both_hosts import TEMPORAL, Host, only_on, until_runs, until_told
 from tests.crash_lab import PATIENCE, NodeProcess, check_journal, effects_by_key, survive, until
-from tests.durable_lab import HOST, durable_app
+from tests.durable_lab import HOST, durable_app, node_fixture
 
 WORKFLOWS = {
     # Each attempt hears one message more; the first waits until all have come.
@@ -132,11 +131,7 @@ POLICY = {"initial_interval": 1}
 start = partial(both_hosts.start, worker=HOST)
 
 
-@pytest.fixture(scope="module")
-def node(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    app = durable_app(tmp_path_factory.mktemp("app"), WORKFLOWS)
-    with host.node(app) as running:
-        yield running
+node = node_fixture(WORKFLOWS)
 
 
 def ends(node: Node, pid: str) -> list[Any]:

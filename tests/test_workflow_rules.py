@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from supervision.node import Node
 from tests import both_hosts
 from tests.both_hosts import Host, failure, statuses, until_runs, until_told
 from tests.crash_lab import PATIENCE, NodeProcess, check_journal, survive, until
-from tests.durable_lab import HOST, durable_app
+from tests.durable_lab import HOST, durable_app, node_fixture
 
 WORKFLOWS = {
     "wait": 'return process.inbox():receive().answer or "ended"',
@@ -84,11 +83,7 @@ start = partial(both_hosts.start, worker=HOST)
 run = partial(both_hosts.run, worker=HOST)
 
 
-@pytest.fixture(scope="module")
-def node(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    app = durable_app(tmp_path_factory.mktemp("app"), WORKFLOWS, entries=ENTRIES)
-    with host.node(app) as running:
-        yield running
+node = node_fixture(WORKFLOWS, ENTRIES)
 
 
 def ending(node: Node, pid: str) -> PerdureError:

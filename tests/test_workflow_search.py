@@ -3,7 +3,6 @@ hosts; that a journal has them in the transaction of the step is the last part."
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ from journal.verify import verify
 from runtime.errors import Kind, PerdureError
 from supervision.node import Node
 from tests import both_hosts
-from tests.both_hosts import Host, found_in, until_found
+from tests.both_hosts import found_in, until_found
 from tests.crash_lab import PATIENCE, NodeProcess, check_journal, survive
-from tests.durable_lab import HOST, durable_app
+from tests.durable_lab import HOST, durable_app, node_fixture
 
 WORKFLOWS = {
     "order": """
@@ -43,10 +42,7 @@ start = partial(both_hosts.start, worker=HOST)
 run = partial(both_hosts.run, worker=HOST)
 
 
-@pytest.fixture(scope="module")
-def node(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    with host.node(durable_app(tmp_path_factory.mktemp("app"), WORKFLOWS)) as running:
-        yield running
+node = node_fixture(WORKFLOWS)
 
 
 def test_runs_are_found_by_what_they_set(node: Node) -> None:

@@ -3,7 +3,6 @@ journal, behind which they are made again, does to that is the last part."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ import pytest
 
 from supervision.node import Node
 from tests import both_hosts
-from tests.both_hosts import Host, until_told
+from tests.both_hosts import until_told
 from tests.crash_lab import PATIENCE, NodeProcess, check_journal, survive, until
-from tests.durable_lab import HOST, durable_app
+from tests.durable_lab import HOST, durable_app, node_fixture
 
 WORKFLOWS = {
     "collects": """
@@ -63,11 +62,7 @@ SHARED = "{app:orders|shared}"
 start = partial(both_hosts.start, worker=HOST)
 
 
-@pytest.fixture(scope="module")
-def node(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    app = durable_app(tmp_path_factory.mktemp("app"), WORKFLOWS, entries=ENTRIES)
-    with host.node(app) as running:
-        yield running
+node = node_fixture(WORKFLOWS, ENTRIES)
 
 
 @pytest.mark.parametrize("how", ["spawn", "exec"])

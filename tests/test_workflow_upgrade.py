@@ -15,7 +15,7 @@ from runtime.errors import Kind, PerdureError
 from supervision.control import workflows
 from supervision.node import Node
 from tests import both_hosts
-from tests.both_hosts import EMBEDDED, Host, only_on, until_runs
+from tests.both_hosts import EMBEDDED, only_on, until_runs
 from tests.crash_lab import (
     PATIENCE,
     NodeProcess,
@@ -24,7 +24,7 @@ from tests.crash_lab import (
     survive,
     until,
 )
-from tests.durable_lab import HOST, durable_app
+from tests.durable_lab import HOST, durable_app, node_fixture
 
 WORKFLOWS = {
     # Counts its messages, so many in each run.
@@ -118,11 +118,7 @@ start = partial(both_hosts.start, worker=HOST)
 run = partial(both_hosts.run, worker=HOST)
 
 
-@pytest.fixture(scope="module")
-def node(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    app = durable_app(tmp_path_factory.mktemp("app"), WORKFLOWS, entries=ENTRIES)
-    with host.node(app) as running:
-        yield running
+node = node_fixture(WORKFLOWS, ENTRIES)
 
 
 @pytest.fixture

@@ -89,7 +89,8 @@ class Arrivals:
         runs = self._shard.runs
         look_up = runs.unfinished if watching else runs.to_end if verb == "terminate" else runs.find
         # A run that is looked up to be ended is in memory without its code, so it has to be.
-        execution = look_up(workflow_id) if self._came_from(workflow_id, origin) else None
+        meant = origin is None or self._shard.starts.came_from(workflow_id, origin)
+        execution = look_up(workflow_id) if meant else None
         router = self._shard.parts.router
         if verb in ("monitor", "link") and execution is None:
             end = self._shard.runs.end_of(workflow_id)
@@ -111,15 +112,6 @@ class Arrivals:
         else:
             self._shard.endings.watch(execution.run, verb, sender)
             router.answer(ack)
-
-    def _came_from(self, workflow_id: str, origin: str | Origin | None) -> bool:
-        if origin is None:
-            return True
-        row = self._shard.runs.row_of(workflow_id)
-        if row is None:
-            return False
-        here = (self._shard.journal.journal_id, row.parent, row.parent_seq)
-        return origin in (here, tuple((row.extra or {}).get("origin", ())))
 
     def named(self, workflow_id: str, name: str, ack: ReplyTo | None) -> None:
         """A process gives an open workflow a name."""

@@ -201,14 +201,19 @@ class Starts:
         if request.parent is None:
             return None
         run: int | None = self._shard.journal.dedupe(self._origin(request.parent))
-        if run is None and self.came_from(workflow_id, request.parent):
-            return self._shard.journal.run_of(workflow_id)
+        journal = self._shard.journal
+        elsewhere = request.parent[0] != journal.journal_id
+        if run is None and elsewhere and self.came_from(workflow_id, request.parent):
+            return journal.run_of(workflow_id)
         return run
 
-    def came_from(self, workflow_id: str, origin: Origin) -> bool:
-        """Whether the last run of a workflow id is what a request elsewhere has started."""
+    def came_from(self, workflow_id: str, origin: str | Origin) -> bool:
+        """Whether the last run of a workflow id is what a request of a run has started."""
         row = self._shard.runs.row_of(workflow_id)
-        return row is not None and origin == tuple((row.extra or {}).get("origin", ()))
+        if row is None:
+            return False
+        here = (self._shard.journal.journal_id, row.parent, row.parent_seq)
+        return origin in (here, tuple((row.extra or {}).get("origin", ())))
 
     def _joined_before(self, request: SpawnRequest, pid: str, joined: int) -> None:
         """Answer a request that is made again with what it got, which may have ended since."""
